@@ -1,0 +1,58 @@
+"""What every build type can do. One module a kind; `BUILDERS` in the package lists them.
+
+A builder turns a build section and a checked-out directory into a `Recipe`; a backend
+(`buildkit` or `classic`) turns a recipe into an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.host.job import Job
+from reconciler.spec.models import Build
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that one image build needs.
+
+    `dockerfile` lies inside `context`. `secrets` are values, never logged and never in argv.
+    `tags` are full references, `labels` go onto the image.
+    """
+
+    app: str
+    context: Path
+    dockerfile: Path
+    target: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    no_cache: bool = False
+    pull: bool = False
+
+
+class Builder(Protocol):
+    """A build type."""
+
+    def prepare(self, app: str, build: Build, context: Path) -> Path:
+        """Make `context` ready, and return the Dockerfile in it.
+
+        Raises `BuildError` when the Dockerfile or directory isn't there or lies outside.
+        """
+
+
+class Backend(Protocol):
+    """A way to run a build on this host."""
+
+    name: str
+
+    def build(self, recipe: Recipe, job: Job) -> str:
+        """Build, log each line of output, and return the image id (`sha256:…`).
+
+        Raises `BuildError`, `EngineUnavailable`, `DiskFull`, or the job's `Stopped` within half
+        a second of its cancellation, with nothing of the build left running.
+        """

@@ -1,0 +1,33 @@
+"""What happened, as data. Everything that shows or stores progress reads these.
+
+Kinds, and what `data` holds beside `app` and `deployment`:
+
+    queued      cause, kind
+    started     attempt, resumed (bool)
+    stage       stage, status: running | done | skipped | failed, seconds
+    finished    outcome, reason, seconds
+    progress    stage, text      (only shown, never stored)
+    recorded    cause            (a pass wrote something down without a deployment)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one app. Times are added by whoever stores it."""
+
+    kind: str
+    app: str
+    deployment: str = ""
+    data: Mapping[str, object] = field(default_factory=dict)
+
+
+Listener = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """A listener for callers that show nothing."""

@@ -1,0 +1,154 @@
+"""The three states that are compared: desired, recorded, observed. All frozen, all plain data.
+
+Facts are flat mappings from a field's name to its value as text (secrets as fingerprints), so
+that a difference has a name: `env.LOG_LEVEL`, `source.services/api`, `build.target`, `ports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+Facts = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why an app's source or secrets could not be read now. `passing`: it may pass by itself."""
+
+    reason: str
+    todo: str = ""
+    passing: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredApp:
+    """What one app shall be. With `trouble`, only `app` and `suspended` count.
+
+    `build` facts say which image, `run` facts which container, `settings` what only this
+    program reads. `push_to`: repository to push to, empty for none. `resolved`: full commit or
+    image digest.
+    """
+
+    app: str
+    revision: str = ""
+    resolved: str = ""
+    build: Facts = field(default_factory=dict)
+    run: Facts = field(default_factory=dict)
+    settings: Facts = field(default_factory=dict)
+    push_to: str = ""
+    builds: bool = True
+    suspended: bool = False
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """The spec with resolved revisions, and what the user allows."""
+
+    project: str
+    apps: Mapping[str, DesiredApp]
+    prune: bool = False
+    allow_removals: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The last successful deployment of an app: what should be running now."""
+
+    deployment: str
+    revision: str
+    resolved: str
+    build: Facts
+    run: Facts
+    settings: Facts
+    image_id: str
+    pushed_to: str
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The last failed deployment, while nothing has succeeded since.
+
+    `target` is what it tried to reach (see `target_hash`). `retry_at` is None when trying the
+    same again can't help.
+    """
+
+    deployment: str
+    target: str
+    reason: str
+    attempts: int = 1
+    retry_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A deployment that is queued or running, and what it will reach."""
+
+    deployment: str
+    status: str
+    target: str
+    kind: str = "apply"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A person holds the app: suspended by hand, or pinned by a rollback.
+
+    `target`: what was desired when a rollback pinned it; anything else lifts the hold.
+    """
+
+    kind: str
+    reason: str
+    until: datetime | None = None
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedApp:
+    """What the state remembers of one app. `images`: build hash → image id."""
+
+    app: str
+    serving: Serving | None = None
+    failure: Failure | None = None
+    in_flight: tuple[InFlight, ...] = ()
+    hold: Hold | None = None
+    images: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    apps: Mapping[str, RecordedApp]
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container as one list call shows it.
+
+    `state`: created, running, paused, restarting, removing, exited, dead.
+    `health`: healthy, unhealthy, starting, or empty where the image has no check.
+    `exit_code` is None while it runs.
+    """
+
+    app: str
+    id: str
+    name: str
+    deployment: str
+    state: str
+    image_id: str
+    build_hash: str = ""
+    run_hash: str = ""
+    revision: str = ""
+    health: str = ""
+    exit_code: int | None = None
+    status: str = ""
+    created: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the engine reports: the containers of each app, newest first."""
+
+    apps: Mapping[str, tuple[Container, ...]]

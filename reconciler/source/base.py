@@ -1,0 +1,79 @@
+"""What every source can do. One module a kind; `SOURCES` in the package lists them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.errors import ReconcilerError
+from reconciler.host.job import Job
+from reconciler.host.secrets import Secrets
+from reconciler.spec.models import GitSource, ImageSource, PathSource
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One app's source and the revision that its spec asks for."""
+
+    app: str
+    source: GitSource | PathSource | ImageSource
+    revision: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Which version that is now.
+
+    `id`: full commit, or `sha256:…` digest; for a dirty directory `tree:<tree id>`.
+    `name`: the branch, tag or version that led there, for people. `reference` is a pullable
+    name for images (`repository@sha256:…`), empty otherwise.
+    """
+
+    id: str
+    name: str
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where sources keep what they fetch, and what they read secrets with.
+
+    `root` is the state directory, `base_dir` the directory of `apps.yaml`.
+    `engine_url` is for sources that the engine itself fetches (images).
+    """
+
+    root: Path
+    base_dir: Path
+    secrets: Secrets
+
+
+Outcome = Resolved | ReconcilerError
+
+
+class Source(Protocol):
+    """A kind of source. All methods may be called from several threads and processes at once."""
+
+    def resolve_all(self, wanted: Sequence[Wanted], job: Job) -> Mapping[str, Outcome]:
+        """Ask the outside which version each app's revision names now.
+
+        One question for each distinct repository, side by side. Errors are values, so that one
+        unreachable host doesn't hide the others.
+        """
+
+    def fingerprint(self, wanted: Wanted, resolved: Resolved, job: Job) -> Mapping[str, str]:
+        """`{path: content id}` of `subdir` and each `watch` path at that version.
+
+        Equal ids, equal content. May fetch. Raises `SourceError`, `GitUnavailable` and so on.
+        """
+
+    def place(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> Path:
+        """Put the files of that version into the new directory `into`.
+
+        Returns the build context: `into / subdir`, checked to be a directory inside `into`.
+        Safe to repeat after a crash: leftovers in `into` are removed first.
+        """
+
+
+MakeSource = Callable[[Workplace], Source]
