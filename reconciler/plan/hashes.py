@@ -1,8 +1,8 @@
 """Hashes that are compared, versioned so that an upgrade of this program restarts nothing.
 
-    build hash   what the image is made of: source trees, the build section, env with `env_file`
-    run hash     what the container is made of: image id and run facts
-    target hash  both together: what one deployment wants to reach
+build hash   what the image is made of: source trees, the build section, env with `env_file`
+run hash     what the container is made of: image id and run facts
+target hash  both together: what one deployment wants to reach
 """
 
 from __future__ import annotations

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.errors import ReconcilerError
+from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.secrets import Secrets
 from reconciler.spec.models import GitSource, ImageSource, PathSource
@@ -40,13 +41,22 @@ class Resolved:
 class Workplace:
     """Where sources keep what they fetch, and what they read secrets with.
 
-    `root` is the state directory, `base_dir` the directory of `apps.yaml`.
-    `engine_url` is for sources that the engine itself fetches (images).
+    `root` is the state directory, `base_dir` the directory of `apps.yaml`; `engine` fetches
+    images itself.
     """
 
     root: Path
     base_dir: Path
     secrets: Secrets
+    engine: Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What `place` brought: a build context on disk, or an image on the engine; never both."""
+
+    context: Path | None = None
+    image_id: str = ""
 
 
 Outcome = Resolved | ReconcilerError
@@ -68,10 +78,10 @@ class Source(Protocol):
         Equal ids, equal content. May fetch. Raises `SourceError`, `GitUnavailable` and so on.
         """
 
-    def place(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> Path:
-        """Put the files of that version into the new directory `into`.
+    def place(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> Placed:
+        """Put the files of that version into the new directory `into`, or pull the image.
 
-        Returns the build context: `into / subdir`, checked to be a directory inside `into`.
+        The build context is `into / subdir`, checked to be a directory that is really inside.
         Safe to repeat after a crash: leftovers in `into` are removed first.
         """
 

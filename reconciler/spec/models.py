@@ -278,6 +278,8 @@ class Spec(Model):
         default_factory=dict, description="Fields of an app that apply to every app."
     )
     include: tuple[RelativePath, ...] = Field(
-        default=(), description="Further files with `apps:`, by pattern.", examples=[["apps/*.yaml"]]
+        default=(),
+        description="Further files with `apps:`, by pattern.",
+        examples=[["apps/*.yaml"]],
     )
     apps: dict[Name, App] = Field(default_factory=dict, description="The apps, by name.")

@@ -1,0 +1,1 @@
+"""Where containers run. A new runtime is one module here, one line below, one model."""
