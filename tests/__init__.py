@@ -1,0 +1,1 @@
+"""The test suite; `tests.conftest` says how to use its fixtures."""

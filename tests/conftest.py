@@ -1,0 +1,181 @@
+"""Fixtures, and the network namespace that the whole session runs in.
+
+The session, with its xdist workers and every process that a test starts, is in a network
+namespace of its own. One private Docker engine is in it too; it's started when the first test
+asks for it and shared by the workers. So a test reaches published ports on 127.0.0.1,
+containers by their address, and the registry; and nothing of the host's is touched.
+As tests run side by side on that engine, use names of your own: `project` gives one.
+
+    def test_page_answers(engine, project, wait_until):
+        engine.docker("run", "-d", "--name", f"{project}-web", "busybox:stable", "httpd", "-f")
+
+    engine         PrivateEngine: .url .socket .env() .docker(*argv) -> str .request(method, path)
+                   .containers(label=None) .inspect(id) .recorder() .make_base_image(name)
+                   `busybox:stable` is there. Don't stop this one: others use it.
+    own_engine     a PrivateEngine for this test alone, to .kill() .start() .stop() .restart() or
+                   fill; the test is in *its* namespace until it ends. The function
+                   `make_engine(config={"live-restore": True})` makes one with settings.
+    docker_env     DOCKER_HOST and DOCKER_CONFIG are set in this process to reach `engine`
+    project        a name of its own; what carries it on `engine` is removed after the test
+    registry       PrivateRegistry, open: .address .url .tags(repo) .digest(repo, tag)
+                   .put(repo, tag, local_image) -> digest .stop() .start()
+    registry_auth  the same, wanting .user and .password; .login()
+    make_registry  a registry for this test alone: make_registry(engine, user="")
+    git_repo       git_repo("name") -> GitRepo: .path .url .commit({path: text}) -> sha
+                   .tag(name) .branch(name) .switch(name) .write({...}) .head .git(*argv)
+    state_dir      an empty directory for the program's state
+    wait_until     wait_until(condition, timeout=10, message="") -> the condition's true answer
+
+    with engine.recorder() as recorder:      # put recorder.url into DOCKER_HOST
+        ...
+    assert recorder.writes == []             # .requests has "GET /v1.41/containers/json" too
+
+Tests that ask for an engine or a registry get the marker `engine`, and need root.
+"""
+
+import os
+import secrets
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import system
+from tests.support.engine import PrivateEngine, reap_orphans, require_tools
+from tests.support.gitrepo import GitRepo
+from tests.support.registry import PrivateRegistry
+
+HOME = "RECONCILER_TEST_HOME"
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the session's namespace, or enter the one that the controller made."""
+    if os.geteuid() or config.option.collectonly:
+        return
+    if not _is_worker(config):
+        signal.signal(signal.SIGTERM, _interrupt)
+        reap_orphans()
+        require_tools()
+        os.environ[HOME] = str(PrivateEngine.create().home)
+    system.enter_namespace(system.NETNS / Path(os.environ[HOME]).name)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not _is_worker(config) and (home := os.environ.pop(HOME, None)):
+        PrivateEngine(Path(home)).remove()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if {"shared_home", "make_engine"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker("engine")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say at once how to run the tests that need root, rather than fail each of them."""
+    if os.geteuid() and any(item.get_closest_marker("engine") for item in session.items):
+        try:
+            require_tools()
+        except RuntimeError as error:
+            raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def shared_home() -> Path:
+    return Path(os.environ[HOME])
+
+
+@pytest.fixture(scope="session")
+def engine(shared_home: Path) -> PrivateEngine:
+    shared = PrivateEngine(shared_home)
+    shared.start_once()
+    return shared
+
+
+@pytest.fixture
+def docker_env(engine: PrivateEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in ("DOCKER_HOST", "DOCKER_CONFIG"):
+        monkeypatch.setenv(key, engine.env()[key])
+
+
+@pytest.fixture
+def make_engine() -> Iterator[Callable[..., PrivateEngine]]:
+    made: list[PrivateEngine] = []
+
+    def make(**settings: Any) -> PrivateEngine:
+        made.append(PrivateEngine.create(**settings))
+        made[-1].start_once()
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.remove()
+
+
+@pytest.fixture
+def own_engine(make_engine: Callable[..., PrivateEngine]) -> Iterator[PrivateEngine]:
+    own = make_engine()
+    with own.inside():
+        yield own
+
+
+@pytest.fixture
+def project(engine: PrivateEngine) -> Iterator[str]:
+    name = f"t{secrets.token_hex(4)}"
+    yield name
+    engine.discard(name)
+
+
+@pytest.fixture(scope="session")
+def registry(engine: PrivateEngine) -> PrivateRegistry:
+    return PrivateRegistry(engine).start()
+
+
+@pytest.fixture(scope="session")
+def registry_auth(engine: PrivateEngine) -> PrivateRegistry:
+    return PrivateRegistry(engine, user="deployer").start()
+
+
+@pytest.fixture
+def make_registry() -> Iterator[Callable[..., PrivateRegistry]]:
+    made: list[PrivateRegistry] = []
+
+    def make(engine: PrivateEngine, user: str = "") -> PrivateRegistry:
+        made.append(PrivateRegistry(engine, user).start())
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+@pytest.fixture
+def git_repo(tmp_path: Path) -> Callable[[str], GitRepo]:
+    def make(name: str = "repo") -> GitRepo:
+        return GitRepo(tmp_path / "git" / name)
+
+    return make
+
+
+@pytest.fixture
+def state_dir(tmp_path: Path) -> Path:
+    directory = tmp_path / "state"
+    directory.mkdir(mode=0o700)
+    return directory
+
+
+@pytest.fixture
+def wait_until() -> Callable[..., Any]:
+    return system.wait_until
