@@ -70,7 +70,9 @@ class PrivateEngine:
         self.url = f"unix://{self.socket}"
 
     @classmethod
-    def create(cls, owner: int | None = None, config: dict[str, Any] | None = None) -> "PrivateEngine":
+    def create(
+        cls, owner: int | None = None, config: dict[str, Any] | None = None
+    ) -> "PrivateEngine":
         """A new engine, not yet started, that lives no longer than the process `owner`.
 
         `config` is what daemon.json would hold, such as {"live-restore": True}.
@@ -91,7 +93,13 @@ class PrivateEngine:
         for file in (pid_file, self.home / CONTAINERD_PID):
             if _read_pid(file) == 0:
                 file.unlink(missing_ok=True)
-        argv = ["dockerd", "--config-file", self.home / "daemon.json", "--pidfile", pid_file]
+        argv: list[str | Path] = [
+            "dockerd",
+            "--config-file",
+            self.home / "daemon.json",
+            "--pidfile",
+            pid_file,
+        ]
         argv += ["--data-root", self.home / "data", "--exec-root", self.home / "exec"]
         argv += ["-H", self.url, "--cgroup-parent", f"/{self.name}", "--shutdown-timeout", "1"]
         pid = self.spawn(argv, self.home / "log")
@@ -140,7 +148,7 @@ class PrivateEngine:
 
     def is_ready(self) -> bool:
         try:
-            return self.request("GET", "/_ping") == "OK"
+            return bool(self.request("GET", "/_ping") == "OK")
         except (OSError, http.client.HTTPException):
             return False
 
@@ -150,10 +158,13 @@ class PrivateEngine:
 
     # In its namespace
 
-    def run_inside(self, argv: Sequence[str | Path], **options: Any) -> "subprocess.CompletedProcess[str]":
-        """`subprocess.run` in the engine's network namespace, with `env()` unless told otherwise."""
-        options = {"check": True, "capture_output": True, "text": True, "env": self.env()} | options
-        return subprocess.run([*self._nsenter(), *map(str, argv)], **options)
+    def run_inside(
+        self, argv: Sequence[str | Path], *, check: bool = True, env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        """`subprocess.run` in the engine's network namespace; `env()` unless told otherwise."""
+        inside = [*self._nsenter(), *map(str, argv)]
+        env = self.env() if env is None else env
+        return subprocess.run(inside, check=check, env=env, capture_output=True, text=True)
 
     def inside(self) -> AbstractContextManager[None]:
         """The calling thread, and what it starts, is in the engine's network namespace."""
@@ -189,16 +200,21 @@ class PrivateEngine:
             "DOCKER_CONFIG": str(self.home / "docker-config"),
         }
 
-    def docker(self, *argv: str | Path, **options: Any) -> str:
+    def docker(
+        self, *argv: str | Path, stdin: str | None = None, env: dict[str, str] | None = None
+    ) -> str:
         """Run a docker CLI that has BuildKit; its standard output, stripped.
 
-        Raises subprocess.CalledProcessError whose text includes what the CLI said.
+        `env` comes on top of `env()`. Raises DockerFailed, whose text is what the CLI said.
         """
-        options = {"capture_output": True, "text": True, "env": self.env()} | options
-        done = subprocess.run([docker_cli(), *map(str, argv)], check=False, **options)
+        command = [docker_cli(), *map(str, argv)]
+        env = self.env() | (env or {})
+        done = subprocess.run(
+            command, input=stdin, env=env, check=False, capture_output=True, text=True
+        )
         if done.returncode:
-            raise DockerFailed(done.returncode, done.args, done.stdout, done.stderr)
-        return str(done.stdout or "").strip()
+            raise DockerFailed(done.returncode, command, done.stdout, done.stderr)
+        return done.stdout.strip()
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Any:
         """One call of the engine's HTTP API: decoded JSON, else the text. Raises OSError."""
@@ -217,7 +233,9 @@ class PrivateEngine:
     def containers(self, label: str | None = None, *, running_only: bool = False) -> list[Any]:
         """The engine's container list, raw; `label` is `key` or `key=value`."""
         filters = quote(json.dumps({"label": [label]} if label else {}))
-        return list(self.request("GET", f"/containers/json?all={int(not running_only)}&filters={filters}"))
+        return list(
+            self.request("GET", f"/containers/json?all={int(not running_only)}&filters={filters}")
+        )
 
     def inspect(self, container: str) -> Any:
         return self.request("GET", f"/containers/{quote(container)}/json")
@@ -225,13 +243,17 @@ class PrivateEngine:
     @contextmanager
     def recorder(self) -> Iterator[Recorder]:
         """A socket in front of the engine's that writes down each request."""
-        with tempfile.TemporaryDirectory(prefix="rec-", dir=self.home) as directory:
-            with Recorder(Path(directory) / "s", self.socket) as recorder:
-                yield recorder
+        with (
+            tempfile.TemporaryDirectory(prefix="rec-", dir=self.home) as directory,
+            Recorder(Path(directory) / "s", self.socket) as recorder,
+        ):
+            yield recorder
 
     def make_base_image(self, name: str = BASE_IMAGE) -> str:
         """Make `name` from busybox-static, unless it's there; see `make_base_image` in lib.sh."""
-        if not self.request("GET", f"/images/json?filters={quote(json.dumps({'reference': [name]}))}"):
+        if not self.request(
+            "GET", f"/images/json?filters={quote(json.dumps({'reference': [name]}))}"
+        ):
             script = '. "$1"; make_base_image "$2"'
             argv = ["bash", "-euc", script, "make_base_image", str(LIBRARY), name]
             self.run_inside(argv, env=self.env() | {"DOCKER": docker_cli()})
@@ -285,7 +307,9 @@ def docker_cli() -> str:
 
 def _has_buildkit(cli: str) -> bool:
     version = system.run(cli, "--version").split()[2]
-    return int(version.split(".")[0]) < 23 or bool(system.run(cli, "buildx", "version", check=False))
+    return int(version.split(".")[0]) < 23 or bool(
+        system.run(cli, "buildx", "version", check=False)
+    )
 
 
 def require_tools() -> None:

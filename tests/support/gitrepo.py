@@ -58,7 +58,9 @@ class GitRepo:
         """Write `files` and commit everything, an empty commit included; the full sha."""
         self.write(files or {})
         self.git("add", "--all")
-        self.git("commit", "-q", "--allow-empty", "-m", message or f"Change {', '.join(files or {})}")
+        self.git(
+            "commit", "-q", "--allow-empty", "-m", message or f"Change {', '.join(files or {})}"
+        )
         return self.head
 
     @property

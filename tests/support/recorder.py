@@ -7,6 +7,7 @@ for an upgrade (attach, exec, BuildKit's session); from there on the connection 
 import re
 import socket
 import threading
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -44,7 +45,10 @@ class Recorder:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         for each in (self._listener, *list(self._open)):
             _shut(each, socket.SHUT_RDWR)
@@ -52,7 +56,7 @@ class Recorder:
             thread.join(10)
         self._listener.close()
 
-    def _start(self, target: "threading._Target", *arguments: object) -> threading.Thread:  # type: ignore[name-defined]
+    def _start(self, target: Callable[..., None], *arguments: object) -> threading.Thread:
         thread = threading.Thread(target=target, args=arguments, daemon=True)
         self._threads.append(thread)
         thread.start()
@@ -68,7 +72,7 @@ class Recorder:
 
     def _serve(self, client: socket.socket) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
-            self._open |= {client, server}
+            self._open.update((client, server))
             try:
                 server.connect(str(self._upstream))
                 answers = self._start(_pump, server, client)
@@ -77,7 +81,7 @@ class Recorder:
             except OSError:  # one of both sides is gone; so is the connection
                 _shut(server, socket.SHUT_RDWR)
             finally:
-                self._open -= {client, server}
+                self._open.difference_update((client, server))
 
     def _forward(self, client: socket.socket, server: socket.socket) -> None:
         with client.makefile("rb") as reader:
@@ -138,7 +142,7 @@ def _pump(source: socket.socket, target: socket.socket) -> None:
             target.sendall(chunk)
     except OSError:  # the reader is gone
         _shut(source, socket.SHUT_RDWR)
-    # The client sees the end only now; an engine that closed first must not leave it waiting.
+    # An engine that closes first must not leave its client waiting.
     _shut(target, socket.SHUT_WR)
     _shut(source, socket.SHUT_RD)
 

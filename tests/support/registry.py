@@ -67,7 +67,7 @@ class PrivateRegistry:
         (self.home / "config.yml").write_text(json.dumps(settings))
 
     def start(self) -> "PrivateRegistry":
-        argv = ["docker-registry", "serve", self.home / "config.yml"]
+        argv = ["docker-registry", "serve", str(self.home / "config.yml")]
         self._pid = self.engine.spawn(argv, self.home / "log")
         system.wait_until(self._answers, 20, f"an answer of the registry; {self.home / 'log'}")
         return self
@@ -126,7 +126,7 @@ class PrivateRegistry:
     def login(self) -> None:
         """Put the credentials into the engine's private docker config."""
         argv = ["login", "--username", self.user, "--password-stdin", self.address]
-        self.engine.docker(*argv, input=self.password)
+        self.engine.docker(*argv, stdin=self.password)
 
 
 def _free_port() -> int:

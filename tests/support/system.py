@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,12 +64,14 @@ def is_alive(pid: int) -> bool:
 
 
 def pids() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def command_line(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     except OSError:
         return ""
 
@@ -191,10 +194,8 @@ def pids_in_control_group(name: str) -> set[int]:
 def remove_control_group(name: str) -> None:
     for top in _control_groups(name):
         for group in sorted((top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True):
-            try:
-                group.rmdir()
-            except OSError:  # its last process may take a moment to leave
-                wait_until(lambda group=group: _removed(group), 5, f"the end of {group}")
+            # Its last process may take a moment to leave.
+            wait_until(partial(_removed, group), 5, f"the end of {group}")
 
 
 def _removed(group: Path) -> bool:

@@ -5,10 +5,11 @@ import subprocess
 from pathlib import Path
 
 from tests.support.engine import PrivateEngine, UnixConnection, docker_cli
+from tests.support.system import wait_until
 
 
 def _docker(url: str, engine: PrivateEngine, *argv: str, stdin: str = "", **env: str) -> str:
-    return engine.docker(*argv, input=stdin, env=engine.env() | {"DOCKER_HOST": url} | env)
+    return engine.docker(*argv, stdin=stdin, env={"DOCKER_HOST": url} | env)
 
 
 def test_recorder_tells_reads_from_writes(engine: PrivateEngine, project: str) -> None:
@@ -17,7 +18,9 @@ def test_recorder_tells_reads_from_writes(engine: PrivateEngine, project: str) -
         assert any("/containers/json" in line for line in recorder.requests)
         assert recorder.writes == []
         _docker(recorder.url, engine, "create", "--name", f"{project}-c", "busybox:stable")
-        assert [line.split("?")[0].split("/", 2)[2] for line in recorder.writes] == ["containers/create"]
+        assert [line.split("?")[0].split("/", 2)[2] for line in recorder.writes] == [
+            "containers/create"
+        ]
 
 
 def test_recorder_requests_of_one_connection(engine: PrivateEngine, project: str) -> None:
@@ -74,8 +77,6 @@ def test_recorder_client_that_leaves_an_event_stream(engine: PrivateEngine) -> N
     with engine.recorder() as recorder:
         env = engine.env() | {"DOCKER_HOST": recorder.url}
         with subprocess.Popen([docker_cli(), "events"], env=env) as client:
-            from tests.support.system import wait_until
-
             wait_until(lambda: any("/events" in line for line in recorder.requests))
             client.terminate()
     assert recorder.writes == []

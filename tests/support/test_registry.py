@@ -41,7 +41,7 @@ def test_registry_auth_wrong_password(
 ) -> None:
     argv = ("login", "--username", registry_auth.user, "--password-stdin", registry_auth.address)
     with pytest.raises(DockerFailed, match="401"):
-        engine.docker(*argv, input="wrong")
+        engine.docker(*argv, stdin="wrong")
 
 
 def test_registry_away_and_back(
