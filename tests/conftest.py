@@ -47,7 +47,7 @@ from typing import Any
 import pytest
 
 from tests.support import system
-from tests.support.engine import PrivateEngine, reap_orphans, require_tools
+from tests.support.engine import PrivateEngine, reap_orphans, why_no_engine
 from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
 
@@ -60,14 +60,13 @@ def _is_worker(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the session's namespace, or enter the one that the controller made."""
-    if os.geteuid() or config.option.collectonly:
-        return
     if not _is_worker(config):
         signal.signal(signal.SIGTERM, _interrupt)
-        reap_orphans()
-        require_tools()
-        os.environ[HOME] = str(PrivateEngine.create().home)
-    system.enter_namespace(system.NETNS / Path(os.environ[HOME]).name)
+        if not why_no_engine():
+            reap_orphans()
+            os.environ[HOME] = str(PrivateEngine.create().home)
+    if HOME in os.environ:
+        system.enter_namespace(system.NETNS / Path(os.environ[HOME]).name)
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -86,18 +85,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("engine")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Say at once how to run the tests that need root, rather than fail each of them."""
-    if os.geteuid() and any(item.get_closest_marker("engine") for item in session.items):
-        try:
-            require_tools()
-        except RuntimeError as error:
-            raise pytest.UsageError(str(error)) from None
+    """Refuse the whole session where it can't run, rather than fail each test.
+
+    xdist's workers have no way to say so: there, each test fails.
+    """
+    if session.config.option.collectonly or _is_worker(session.config):
+        return
+    if (why := why_no_engine()) and any(i.get_closest_marker("engine") for i in session.items):
+        pytest.exit(why, returncode=pytest.ExitCode.USAGE_ERROR)
 
 
 @pytest.fixture(scope="session")
 def shared_home() -> Path:
+    if HOME not in os.environ:
+        pytest.fail(why_no_engine(), pytrace=False)
     return Path(os.environ[HOME])
 
 

@@ -36,6 +36,7 @@ PREFIX = "rt-"
 CONTAINERD_PID = "exec/containerd/containerd.pid"
 SBIN = "/usr/sbin:/sbin"
 LIBRARY = Path(__file__).parent.parent / "lib.sh"
+TOOLS = ("dockerd", "docker", "iptables", "docker-registry", "busybox", "ip", "nsenter")
 
 NEEDS_ROOT = """\
 These tests start private Docker engines, and that needs root.
@@ -77,7 +78,8 @@ class PrivateEngine:
 
         `config` is what daemon.json would hold, such as {"live-restore": True}.
         """
-        require_tools()
+        if why := why_no_engine():
+            raise RuntimeError(why)
         engine = cls(_make_home(owner or os.getpid()))
         (engine.home / "daemon.json").write_text(json.dumps(config or {}))
         (engine.home / "docker-config").mkdir()
@@ -312,14 +314,13 @@ def _has_buildkit(cli: str) -> bool:
     )
 
 
-def require_tools() -> None:
-    """Raises RuntimeError, with what to do, where no private engine can be started."""
+def why_no_engine() -> str:
+    """Why no private engine can be started here, and what to do; "" where one can."""
     if os.geteuid():
-        raise RuntimeError(NEEDS_ROOT)
+        return NEEDS_ROOT
     search = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-    tools = ("dockerd", "docker", "iptables", "docker-registry", "busybox", "ip", "nsenter")
-    if missing := [tool for tool in tools if not shutil.which(tool, path=search)]:
-        raise RuntimeError(NEEDS_PACKAGES.format(missing=", ".join(missing)))
+    missing = [tool for tool in TOOLS if not shutil.which(tool, path=search)]
+    return NEEDS_PACKAGES.format(missing=", ".join(missing)) if missing else ""
 
 
 # Homes, and what is left of them

@@ -13,6 +13,8 @@ import pytest
 from tests.support import system
 from tests.support.engine import PrivateEngine, reap_orphans
 
+pytestmark = pytest.mark.engine
+
 SERVE = "echo hi >/tmp/index.html; exec httpd -f -h /tmp"
 
 
