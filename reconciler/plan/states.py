@@ -55,9 +55,13 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The last successful deployment of an app: what should be running now."""
+    """The last successful deployment of an app: what should be running now.
+
+    `resolved` moves on with commits that don't touch the app; `target` is its target hash.
+    """
 
     deployment: str
+    target: str
     revision: str
     resolved: str
     build: Facts
@@ -70,14 +74,9 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The last failed deployment, while nothing has succeeded since.
-
-    `target` is what it tried to reach (see `target_hash`). `retry_at` is None when trying the
-    same again can't help.
-    """
+    """The last try at one target, which failed. `retry_at` is None when trying can't help."""
 
     deployment: str
-    target: str
     reason: str
     attempts: int = 1
     retry_at: datetime | None = None
@@ -108,11 +107,15 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class RecordedApp:
-    """What the state remembers of one app. `images`: build hash → image id."""
+    """What the state remembers of one app.
+
+    `images`: build hash → image id. `failures`: target hash (see `target_hash`) → how the last
+    try at it failed.
+    """
 
     app: str
     serving: Serving | None = None
-    failure: Failure | None = None
+    failures: Mapping[str, Failure] = field(default_factory=dict)
     in_flight: tuple[InFlight, ...] = ()
     hold: Hold | None = None
     images: Mapping[str, str] = field(default_factory=dict)
@@ -120,6 +123,8 @@ class RecordedApp:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
+    """What the state remembers, by app."""
+
     apps: Mapping[str, RecordedApp]
 
 

@@ -1,0 +1,69 @@
+"""What a plan consists of: frozen actions, each with its causes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+Kind = Literal[
+    "deploy",  # a new image: clone, build, push, deploy, health
+    "restart",  # an image that is already there, in a new container
+    "push",  # the image that runs goes to a registry
+    "heal",  # the recorded container again
+    "remove",  # all containers of an app that is gone from the spec
+    "clean",  # containers that nothing needs
+    "record",  # only written down
+    "wait",  # a deployment that reaches this is on its way, or its time to retry hasn't come
+    "hold",  # a person holds the app: suspended, or rolled back
+    "block",  # source, secret or host is away
+    "quarantine",  # this has failed, and nothing has changed since
+    "keep",  # gone from the spec, but removing is off or beyond the limit
+]
+
+DEPLOYING = ("deploy", "restart", "push", "heal", "remove")
+"""Kinds that become a deployment."""
+
+CHANGING = (*DEPLOYING, "clean")
+"""Kinds that change something on the engine or in a registry."""
+
+UNSETTLED = ("block", "quarantine")
+"""Kinds that leave an app in a state that the spec doesn't want."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is to be done for one app, why, and by which stages.
+
+    `containers`: ids to remove, for `clean`. `until`: when a wait or a hold ends by itself.
+    `passing`: for `block`, whether it may pass by itself.
+    """
+
+    app: str
+    kind: Kind
+    causes: tuple[str, ...]
+    stages: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    until: datetime | None = None
+    passing: bool = False
+
+    @property
+    def cause(self) -> str:
+        """All causes in one line."""
+        return "; ".join(self.causes)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The actions in the order of the apps' names. Apps with nothing to do have none."""
+
+    actions: tuple[Action, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether applying it would change anything outside of the state."""
+        return any(action.kind in CHANGING for action in self.actions)
+
+    def for_app(self, app: str) -> tuple[Action, ...]:
+        """The actions of one app."""
+        return tuple(action for action in self.actions if action.app == app)

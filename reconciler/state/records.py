@@ -1,0 +1,152 @@
+"""Rows as Python values."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+STATUSES = ("queued", "running", "done", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What one deployment shall do: everything a worker needs, and no secret.
+
+    `spec` is the app's section with references unresolved; `base_dir` is where its relative paths
+    start. `content` is the source's fingerprint. `image_id`: use this image if it is still there.
+    `stages`: what the plan expects to run. `force`: build and deploy although nothing differs.
+    """
+
+    app: str
+    kind: str
+    trigger: str
+    target: str
+    spec: Mapping[str, Any]
+    base_dir: str
+    revision: str = ""
+    resolved: str = ""
+    reference: str = ""
+    content: Mapping[str, str] = field(default_factory=dict)
+    image_id: str = ""
+    stages: tuple[str, ...] = ()
+    title: str = ""
+    description: str = ""
+    cause: str = ""
+    force: bool = False
+    no_cache: bool = False
+    pull: bool = False
+
+    def to_json(self) -> str:
+        """As it is stored."""
+        return json.dumps(asdict(self), ensure_ascii=False, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Request:
+        """Fields that a newer version added are ignored."""
+        known = {item.name for item in fields(cls)}
+        data = {key: value for key, value in json.loads(text).items() if key in known}
+        return cls(**{**data, "stages": tuple(data.get("stages", ()))})
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One row of the table of the same name. Times are seconds since 1970, UTC."""
+
+    seq: int
+    id: str
+    app: str
+    kind: str
+    trigger: str
+    title: str
+    description: str
+    cause: str
+    target: str
+    revision: str
+    resolved: str
+    request: str
+    status: str
+    outcome: str | None
+    stage: str
+    reason: str
+    facts: str
+    build_hash: str
+    image_id: str
+    image: str
+    digest: str
+    container: str
+    owner: str
+    lease_until: float
+    token: int
+    attempt: int
+    child: str
+    stop: str
+    queued_at: float
+    started_at: float | None
+    finished_at: float | None
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Deployment:
+        """From a row of `SELECT deployments.*`; columns that a newer version added are ignored."""
+        return cls(*(row[name] for name in _DEPLOYMENT_COLUMNS))
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("done", "error")
+
+    def read_request(self) -> Request:
+        """The request as a value."""
+        return Request.from_json(self.request)
+
+
+_DEPLOYMENT_COLUMNS = tuple(item.name for item in fields(Deployment))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage of one deployment. `status`: running, done, skipped or failed."""
+
+    deployment: str
+    name: str
+    status: str
+    started_at: float
+    seconds: float | None
+    result: Mapping[str, Any]
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> Stage:
+        return cls(
+            row["deployment"],
+            row["name"],
+            row["status"],
+            row["started_at"],
+            row["seconds"],
+            json.loads(row["result"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AppRow:
+    """One row of the table `apps`. `revision`, `resolved` and `content` follow the spec."""
+
+    app: str
+    status: str
+    serving: str
+    revision: str
+    resolved: str
+    content: Mapping[str, str]
+    settings: Mapping[str, str]
+    pushed_to: str
+    hold_kind: str
+    hold_reason: str
+    hold_until: float | None
+    hold_target: str
+
+    @classmethod
+    def from_row(cls, row: sqlite3.Row) -> AppRow:
+        values = {item.name: row[item.name] for item in fields(cls)}
+        values["content"] = json.loads(values["content"])
+        values["settings"] = json.loads(values["settings"])
+        return cls(**values)
