@@ -47,7 +47,7 @@ from typing import Any
 import pytest
 
 from tests.support import system
-from tests.support.engine import PrivateEngine, reap_orphans, why_no_engine
+from tests.support.engine import OWNER, PrivateEngine, reap_orphans, remove_owned, why_no_engine
 from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
 
@@ -64,18 +64,25 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGTERM, _interrupt)
         if not why_no_engine():
             reap_orphans()
+            os.environ[OWNER] = str(os.getpid())
             os.environ[HOME] = str(PrivateEngine.create().home)
     if HOME in os.environ:
         system.enter_namespace(system.NETNS / Path(os.environ[HOME]).name)
 
 
 def _interrupt(number: int, frame: object) -> None:
+    """End the session in order; once, as signals often come to the process and to its group."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    if not _is_worker(config) and (home := os.environ.pop(HOME, None)):
-        PrivateEngine(Path(home)).remove()
+    if not _is_worker(config) and HOME in os.environ:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        del os.environ[HOME]
+        remove_owned(int(os.environ.pop(OWNER)))
+        reap_orphans()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -32,6 +32,7 @@ from tests.support import system
 from tests.support.recorder import Recorder
 
 BASE_IMAGE = "busybox:stable"
+OWNER = "RECONCILER_TEST_OWNER"
 PREFIX = "rt-"
 CONTAINERD_PID = "exec/containerd/containerd.pid"
 SBIN = "/usr/sbin:/sbin"
@@ -76,11 +77,12 @@ class PrivateEngine:
     ) -> "PrivateEngine":
         """A new engine, not yet started, that lives no longer than the process `owner`.
 
+        That is the test session's first process, or this one, unless told otherwise.
         `config` is what daemon.json would hold, such as {"live-restore": True}.
         """
         if why := why_no_engine():
             raise RuntimeError(why)
-        engine = cls(_make_home(owner or os.getpid()))
+        engine = cls(_make_home(owner or int(os.environ.get(OWNER, os.getpid()))))
         (engine.home / "daemon.json").write_text(json.dumps(config or {}))
         (engine.home / "docker-config").mkdir()
         system.make_namespace(engine.name)
@@ -360,6 +362,13 @@ def reap_orphans() -> list[Path]:
     for home in orphans:
         remove_home(home)
     return orphans
+
+
+def remove_owned(owner: int) -> None:
+    """Remove all that was made for a process, those that are using it included."""
+    while homes := sorted(_homes().glob(f"{PREFIX}{owner}-[0-9]*")):
+        for home in homes:
+            remove_home(home)
 
 
 def remove_home(home: Path) -> None:
