@@ -1,0 +1,360 @@
+"""The queue: rows of `deployments`, moved by one transaction at a time.
+
+    put ──▶ queued ──claim──▶ running ──finish──▶ done | error
+              │                  ▲ │
+              └─ superseded      └─┘ claim again, when the owner died: same row, next attempt
+
+One running and one queued deployment per app, by unique index. Whoever runs one holds a lease
+with a token; every write names the token, so a process that lost its lease can't write.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.errors import LeaseLost
+from reconciler.events import Event
+from reconciler.host.owner import is_alive
+from reconciler.state.apps import (
+    FailedTry,
+    HoldRow,
+    ensure_app,
+    record_build,
+    record_failure,
+    record_success,
+    set_hold,
+    set_status,
+)
+from reconciler.state.records import Deployment, Request
+from reconciler.state.store import Store, add_events
+
+LEASE_SECONDS = 10.0
+HEARTBEAT_SECONDS = 2.0
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+
+
+def new_id(now: float) -> str:
+    """13 letters and digits: the time in milliseconds, then chance. Sorts by time."""
+    number, digits = (int(now * 1000) << 20) | secrets.randbits(20), ""
+    for _ in range(13):
+        number, rest = divmod(number, 32)
+        digits = _ALPHABET[rest] + digits
+    return digits
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to run and to write one deployment."""
+
+    deployment: Deployment
+    token: int
+
+    @property
+    def id(self) -> str:
+        return self.deployment.id
+
+
+# -- asking ----------------------------------------------------------------------------------
+
+
+def put(store: Store, request: Request, now: float) -> Deployment:
+    """Ask for a deployment. One that already waits for the same app is superseded."""
+    deployment = new_id(now)
+    with store.transaction() as connection:
+        waiting = connection.execute(
+            "SELECT * FROM deployments WHERE app = ? AND status = 'queued'", (request.app,)
+        ).fetchone()
+        if waiting is not None:
+            reason = f"replaced by {deployment}"
+            _end_waiting(connection, Deployment.from_row(waiting), ("superseded", reason), now)
+        connection.execute(
+            "INSERT INTO deployments (id, app, kind, trigger, title, description, cause, target, "
+            "revision, resolved, request, status, queued_at) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+            (
+                deployment,
+                request.app,
+                request.kind,
+                request.trigger,
+                request.title,
+                request.description,
+                request.cause,
+                request.target,
+                request.revision,
+                request.resolved,
+                request.to_json(),
+                now,
+            ),
+        )
+        ensure_app(connection, request.app)
+        set_status(connection, request.app, "running")
+        data = {"cause": request.cause, "kind": request.kind}
+        add_events(connection, now, [Event("queued", request.app, deployment, data)])
+        return _fetch(connection, deployment)
+
+
+def cancel_waiting(store: Store, app: str, now: float) -> list[str]:
+    """End all waiting deployments of an app, or of all apps for an empty name; their ids."""
+    with store.transaction() as connection:
+        rows = connection.execute(
+            "SELECT * FROM deployments WHERE status = 'queued' AND (? = '' OR app = ?)",
+            (app, app),
+        ).fetchall()
+        for row in rows:
+            deployment = Deployment.from_row(row)
+            _end_waiting(connection, deployment, ("cancelled", "taken out of the queue"), now)
+            set_status(connection, deployment.app, "idle")
+        return [row["id"] for row in rows]
+
+
+def request_stop(store: Store, app: str, how: str) -> Deployment | None:
+    """Ask the owner of the app's running deployment to end it; `how`: cancel or kill.
+
+    Returns it, or None when nothing is in progress. A kill overrides a cancel, never the other way.
+    """
+    with store.transaction() as connection:
+        row = connection.execute(
+            "SELECT * FROM deployments WHERE app = ? AND status = 'running'", (app,)
+        ).fetchone()
+        if row is None:
+            return None
+        connection.execute(
+            "UPDATE deployments SET stop = ? WHERE id = ? AND stop != 'kill'", (how, row["id"])
+        )
+        return _fetch(connection, row["id"])
+
+
+def _end_waiting(
+    connection: sqlite3.Connection, row: Deployment, ending: tuple[str, str], now: float
+) -> None:
+    outcome, reason = ending
+    connection.execute(
+        "UPDATE deployments SET status = 'done', outcome = ?, reason = ?, finished_at = ? "
+        "WHERE id = ?",
+        (outcome, reason, now, row.id),
+    )
+    data = {"outcome": outcome, "reason": reason}
+    add_events(connection, now, [Event("finished", row.app, row.id, data)])
+
+
+# -- running ---------------------------------------------------------------------------------
+
+
+def claim(
+    store: Store, owner: str, now: float, only: Collection[str] | None = None
+) -> Claim | None:
+    """Take the oldest deployment that may run: an orphan first, else one that waits.
+
+    `only`: ids to choose from. None when there is nothing to take.
+    """
+    if not _claimable(store, now, only):
+        return None
+    with store.transaction() as connection:
+        for row in _unfinished(connection):
+            if (only is None or row.id in only) and _may_take(connection, row, now):
+                return _take(connection, row, owner, now)
+    return None
+
+
+def take_over(store: Store, deployment: str, owner: str, now: float) -> Claim | None:
+    """Take a running deployment from whoever owns it, alive or not; None when it has ended."""
+    with store.transaction() as connection:
+        row = _fetch(connection, deployment)
+        return _take(connection, row, owner, now) if row.status == "running" else None
+
+
+def is_orphan(row: Deployment, now: float) -> bool:
+    """Whether a running deployment has lost its owner: gone, or without a heartbeat."""
+    if row.status != "running":
+        return False
+    return is_alive(row.owner) is False or row.lease_until < now
+
+
+def _claimable(store: Store, now: float, only: Collection[str] | None) -> bool:
+    """Looks without a write lock, so that an idle worker writes nothing."""
+    rows = store.unfinished()
+    running = {row.app for row in rows if row.status == "running" and not is_orphan(row, now)}
+    return any(row.app not in running and (only is None or row.id in only) for row in rows)
+
+
+def _unfinished(connection: sqlite3.Connection) -> list[Deployment]:
+    rows = connection.execute(
+        "SELECT * FROM deployments WHERE status IN ('queued', 'running') "
+        "ORDER BY status = 'queued', seq"
+    )
+    return [Deployment.from_row(row) for row in rows]
+
+
+def _may_take(connection: sqlite3.Connection, row: Deployment, now: float) -> bool:
+    if row.status == "running":
+        return is_orphan(row, now)
+    busy = connection.execute(
+        "SELECT 1 FROM deployments WHERE app = ? AND status = 'running'", (row.app,)
+    ).fetchone()
+    return busy is None
+
+
+def _take(connection: sqlite3.Connection, row: Deployment, owner: str, now: float) -> Claim:
+    connection.execute(
+        "UPDATE deployments SET status = 'running', owner = ?, lease_until = ?, "
+        "token = token + 1, attempt = attempt + 1, started_at = coalesce(started_at, ?) "
+        "WHERE id = ?",
+        (owner, now + LEASE_SECONDS, now, row.id),
+    )
+    taken = _fetch(connection, row.id)
+    data = {"attempt": taken.attempt, "resumed": taken.attempt > 1}
+    add_events(connection, now, [Event("started", row.app, row.id, data)])
+    return Claim(taken, taken.token)
+
+
+def heartbeat(store: Store, claims: Iterable[Claim], now: float) -> None:
+    """Prolong the leases. A lease that is lost stays lost; `read_stop` tells."""
+    with store.transaction() as connection:
+        connection.executemany(
+            "UPDATE deployments SET lease_until = ? "
+            "WHERE id = ? AND token = ? AND status = 'running'",
+            [(now + LEASE_SECONDS, claim.id, claim.token) for claim in claims],
+        )
+
+
+def read_stop(store: Store, claim: Claim) -> str:
+    """What was asked of the owner: empty, `cancel`, `kill`, or `lost` when it owns it no more."""
+    row = store.connection.execute(
+        "SELECT stop, token, status FROM deployments WHERE id = ?", (claim.id,)
+    ).fetchone()
+    if row is None or row["token"] != claim.token or row["status"] != "running":
+        return "lost"
+    return str(row["stop"])
+
+
+def note_child(store: Store, claim: Claim, child: str) -> None:
+    """Remember the child process group that works for a deployment, or none for an empty text."""
+    store.connection.execute(
+        "UPDATE deployments SET child = ? WHERE id = ? AND token = ?",
+        (child, claim.id, claim.token),
+    )
+
+
+# -- committing ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What a stage leaves behind. `columns` go into the deployment's row, `data` into the stage's.
+
+    `build`: build hash, image id and name of an image that was built or found.
+    """
+
+    status: str = "done"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    build: tuple[str, str, str] | None = None
+
+
+RESULT_COLUMNS = frozenset({"facts", "build_hash", "image_id", "image", "digest", "container"})
+
+
+def begin_stage(store: Store, claim: Claim, stage: str, now: float) -> None:
+    """Commit that a stage runs now. Raises `LeaseLost`."""
+    with store.transaction() as connection:
+        _update(connection, claim, {"stage": stage})
+        connection.execute(
+            "INSERT INTO stages (deployment, name, status, started_at) VALUES (?, ?, 'running', ?) "
+            "ON CONFLICT DO UPDATE SET status = 'running', started_at = excluded.started_at, "
+            "seconds = NULL",
+            (claim.id, stage, now),
+        )
+
+
+def end_stage(store: Store, claim: Claim, stage: str, result: StageResult, now: float) -> None:
+    """Commit a stage's result, before the next one begins. Raises `LeaseLost`."""
+    with store.transaction() as connection:
+        _update(connection, claim, {**result.columns, "stage": stage})
+        connection.execute(
+            "INSERT INTO stages (deployment, name, status, started_at, seconds, result) "
+            "VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO UPDATE SET status = excluded.status, "
+            "seconds = ? - started_at, result = excluded.result",
+            (claim.id, stage, result.status, now, json.dumps(dict(result.data)), now),
+        )
+        if result.build is not None:
+            record_build(connection, claim.deployment.app, result.build, now)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a deployment ends. `hold` replaces the app's hold; `failed` is remembered."""
+
+    outcome: str
+    reason: str = ""
+    failed: FailedTry | None = None
+    hold: HoldRow | None = None
+
+    @property
+    def status(self) -> str:
+        return "done" if self.outcome in ("succeeded", "cancelled", "superseded") else "error"
+
+
+def finish(store: Store, claim: Claim, ending: Ending, now: float) -> Deployment:
+    """End a running deployment, and move its app on, in one transaction. Raises `LeaseLost`."""
+    with store.transaction() as connection:
+        _update(
+            connection,
+            claim,
+            {
+                "status": ending.status,
+                "outcome": ending.outcome,
+                "reason": ending.reason,
+                "child": "",
+                "finished_at": now,
+            },
+        )
+        row = _fetch(connection, claim.id)
+        _close_stages(connection, row, now)
+        _move_app(connection, row, ending)
+        data = {"outcome": ending.outcome, "reason": ending.reason}
+        add_events(connection, now, [Event("finished", row.app, row.id, data)])
+        return row
+
+
+def _move_app(connection: sqlite3.Connection, row: Deployment, ending: Ending) -> None:
+    ensure_app(connection, row.app)
+    if ending.outcome == "succeeded":
+        record_success(connection, row)
+    elif ending.failed is not None:
+        record_failure(connection, row, ending.failed)
+    if ending.hold is not None:
+        set_hold(connection, row.app, ending.hold)
+    idle = ending.outcome == "cancelled" or row.kind == "remove"
+    set_status(connection, row.app, "idle" if idle and row.status == "done" else row.status)
+
+
+def _close_stages(connection: sqlite3.Connection, row: Deployment, now: float) -> None:
+    connection.execute(
+        "UPDATE stages SET status = 'failed', seconds = ? - started_at "
+        "WHERE deployment = ? AND status = 'running'",
+        (now, row.id),
+    )
+
+
+def _update(connection: sqlite3.Connection, claim: Claim, values: Mapping[str, Any]) -> None:
+    """Write columns of the claim's row, and only with its token. Names are this module's own."""
+    columns = ", ".join(f"{name} = ?" for name in values)
+    changed = connection.execute(
+        f"UPDATE deployments SET {columns} WHERE id = ? AND token = ? AND status = 'running'",  # noqa: S608
+        (*values.values(), claim.id, claim.token),
+    )
+    if changed.rowcount != 1:
+        raise LeaseLost(
+            f"deployment {claim.id} belongs to another process now", app=claim.deployment.app
+        )
+
+
+def _fetch(connection: sqlite3.Connection, deployment: str) -> Deployment:
+    row = connection.execute("SELECT * FROM deployments WHERE id = ?", (deployment,)).fetchone()
+    return Deployment.from_row(row)

@@ -1,0 +1,149 @@
+"""What the end of a deployment, or a pass without one, changes in the row of an app.
+
+All functions work inside a transaction of the caller's.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.plan.facts import setting_facts
+from reconciler.spec.models import App
+from reconciler.state.records import Deployment, Request
+
+KEEPS_REVISION = ("heal", "push")
+"""Kinds that bring back or copy what is there, and so don't move the recorded revision."""
+
+
+def ensure_app(connection: sqlite3.Connection, app: str) -> None:
+    """Make the row when it isn't there."""
+    connection.execute("INSERT OR IGNORE INTO apps (app) VALUES (?)", (app,))
+
+
+def set_status(connection: sqlite3.Connection, app: str, status: str) -> None:
+    """idle, done or error; `running` wins while a deployment of the app waits or runs."""
+    connection.execute(
+        "UPDATE apps SET status = CASE WHEN EXISTS (SELECT 1 FROM deployments d "
+        "WHERE d.app = apps.app AND d.status IN ('queued', 'running')) THEN 'running' ELSE ? END "
+        "WHERE app = ?",
+        (status, app),
+    )
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which version of the spec and source an app is at."""
+
+    revision: str
+    resolved: str
+    content: Mapping[str, str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+
+def record_version(connection: sqlite3.Connection, app: str, version: Version) -> None:
+    """Write down a version that needs no deployment."""
+    ensure_app(connection, app)
+    connection.execute(
+        "UPDATE apps SET revision = ?, resolved = ?, content = ?, settings = ? WHERE app = ?",
+        (
+            version.revision,
+            version.resolved,
+            json.dumps(dict(version.content)),
+            json.dumps(dict(version.settings)),
+            app,
+        ),
+    )
+
+
+def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
+    """A deployment was verified: it serves now, and failures before it are over."""
+    request = row.read_request()
+    if row.kind == "remove":
+        connection.execute(
+            "UPDATE apps SET serving = '', pushed_to = '', hold_kind = '', hold_target = '' "
+            "WHERE app = ?",
+            (row.app,),
+        )
+        connection.execute("DELETE FROM failures WHERE app = ?", (row.app,))
+        return
+    pushed_to = _push_target(request)
+    if row.kind == "push":
+        connection.execute("UPDATE apps SET pushed_to = ? WHERE app = ?", (pushed_to, row.app))
+    else:
+        connection.execute(
+            "UPDATE apps SET serving = ?, pushed_to = ? WHERE app = ?",
+            (row.id, pushed_to, row.app),
+        )
+    if row.kind in KEEPS_REVISION:
+        connection.execute(
+            "DELETE FROM failures WHERE app = ? AND target = ?", (row.app, row.target)
+        )
+        return
+    settings = setting_facts(App.model_validate(request.spec))
+    record_version(
+        connection,
+        row.app,
+        Version(request.revision, request.resolved, request.content, settings),
+    )
+    connection.execute("DELETE FROM failures WHERE app = ?", (row.app,))
+
+
+def _push_target(request: Request) -> str:
+    image: Mapping[str, Any] = request.spec.get("image") or {}
+    return str(image["repository"]) if image.get("push") else ""
+
+
+@dataclass(frozen=True)
+class FailedTry:
+    """How a deployment failed. `retry_at`: None when trying the same again can't help."""
+
+    reason: str
+    retry_at: float | None = None
+
+
+def record_failure(connection: sqlite3.Connection, row: Deployment, failed: FailedTry) -> None:
+    """Remember that this target failed, and how often."""
+    connection.execute(
+        "INSERT INTO failures (app, target, deployment, reason, attempts, retry_at) "
+        "VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (app, target) DO UPDATE SET "
+        "deployment = excluded.deployment, reason = excluded.reason, "
+        "attempts = attempts + 1, retry_at = excluded.retry_at",
+        (row.app, row.target, row.id, failed.reason, failed.retry_at),
+    )
+
+
+@dataclass(frozen=True)
+class HoldRow:
+    """A person's hold on an app: kind `suspended` or `pinned`; an empty kind lifts it."""
+
+    kind: str = ""
+    reason: str = ""
+    until: float | None = None
+    target: str = ""
+
+
+def set_hold(connection: sqlite3.Connection, app: str, hold: HoldRow) -> None:
+    """Hold the app, or lift the hold."""
+    ensure_app(connection, app)
+    connection.execute(
+        "UPDATE apps SET hold_kind = ?, hold_reason = ?, hold_until = ?, hold_target = ? "
+        "WHERE app = ?",
+        (hold.kind, hold.reason, hold.until, hold.target, app),
+    )
+
+
+def record_build(
+    connection: sqlite3.Connection, app: str, build: tuple[str, str, str], now: float
+) -> None:
+    """Remember an image by its build hash. `build`: build hash, image id, name with tag."""
+    build_hash, image_id, image = build
+    connection.execute(
+        "INSERT INTO builds (app, build_hash, image_id, image, built_at) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (app, build_hash) DO UPDATE SET "
+        "image_id = excluded.image_id, image = excluded.image, built_at = excluded.built_at",
+        (app, build_hash, image_id, image, now),
+    )
