@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# All checks of this project: format, lint, types, import contracts, tests, benchmarks.
+#
+#     bash tests/run.sh                    everything
+#     bash tests/run.sh tests/plan -k foo  arguments are pytest's
+#
+# Runs on Debian 12 as root, with Python 3.11 and git; installs the rest. Tests have Docker
+# engines of their own: none has to run, and none that runs is touched. Nothing stays but the
+# packages and a cached virtualenv. A step that fails doesn't keep later ones from running, and
+# makes the exit code 1.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. tests/lib.sh
+
+is_root || fail "The tests start private Docker engines, and that needs root: sudo bash tests/run.sh
+Without root: pytest -m 'not engine', in a virtualenv with pip install -c constraints.txt -e '.[dev]'"
+
+unset PYTHONDONTWRITEBYTECODE PYTHONPATH
+failed=()
+child=
+
+stop() {
+    if [ -n "$child" ]; then
+        kill -TERM "$child" 2>/dev/null || true
+        wait "$child" || true
+    fi
+    exit "$1"
+}
+
+# run COMMAND…: in the background, as a shell handles signals between commands only.
+run() {
+    local code=0
+    "$@" &
+    child=$!
+    wait $child || code=$?
+    child=
+    return $code
+}
+
+# step NAME COMMAND…: run it, say how long it took, remember whether it failed.
+step() {
+    local name=$1 code=0 start=$EPOCHREALTIME
+    shift
+    printf '\n== %s\n' "$name"
+    run "$@" || code=$?
+    if [ $code != 0 ]; then failed+=("$name"); fi
+    awk -v a="$start" -v b="$EPOCHREALTIME" -v n="$name" -v c=$code \
+        'BEGIN { printf "== %s: %s, %.1f s\n", n, c ? "FAILED" : "ok", b - a }'
+}
+
+prepare() {
+    ensure_packages dockerd:docker.io docker:docker.io iptables docker-registry \
+        busybox:busybox-static ip:iproute2 nsenter:util-linux ssh:openssh-client sshd:openssh-server
+    ensure_venv dev
+}
+
+# selects MARKERS ARGUMENT…: whether pytest finds tests, or an error to report.
+selects() {
+    local code=0
+    pytest --collect-only -q -m "$@" >/dev/null 2>&1 || code=$?
+    [ $code != 5 ]
+}
+
+at_exit python3 -m tests.support.engine reap
+trap 'stop 130' INT
+trap 'stop 143' TERM HUP
+
+start=$SECONDS
+prepare
+echo "== prepare: ok, $((SECONDS - start)) s"
+step 'ruff format' ruff format --check .
+step 'ruff check' ruff check .
+step 'mypy' mypy -p reconciler -p tests.support -m tests.conftest
+step 'lint-imports' lint-imports
+with_benchmarks=
+if selects benchmark "$@"; then with_benchmarks=1; fi
+if [ -z $with_benchmarks ] || selects 'not benchmark' "$@"; then
+    step 'tests' pytest -n 2 -m 'not benchmark' "$@"
+fi
+# The last lines are pytest's own.
+if [ ${#failed[@]} != 0 ]; then printf '\nFAILED: %s\n' "${failed[*]}"; fi
+if [ -n "$with_benchmarks" ]; then
+    printf '\n== benchmarks\n'
+    run pytest -m benchmark "$@" || failed+=(benchmarks)
+fi
+[ ${#failed[@]} = 0 ]
