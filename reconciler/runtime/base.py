@@ -8,16 +8,31 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.host.job import Job
+from reconciler.host.labels import (
+    LABEL,
+    LABEL_APP,
+    LABEL_BUILD_HASH,
+    LABEL_DEPLOYMENT,
+    LABEL_PROJECT,
+    LABEL_REVISION,
+    LABEL_RUN_HASH,
+)
 from reconciler.plan.states import Observed
 from reconciler.spec.models import App
 
-LABEL = "reconciler"
-LABEL_PROJECT = f"{LABEL}.project"
-LABEL_APP = f"{LABEL}.app"
-LABEL_DEPLOYMENT = f"{LABEL}.deployment"
-LABEL_BUILD_HASH = f"{LABEL}.build-hash"
-LABEL_RUN_HASH = f"{LABEL}.run-hash"
-LABEL_REVISION = f"{LABEL}.revision"
+__all__ = [
+    "LABEL",
+    "LABEL_APP",
+    "LABEL_BUILD_HASH",
+    "LABEL_DEPLOYMENT",
+    "LABEL_PROJECT",
+    "LABEL_REVISION",
+    "LABEL_RUN_HASH",
+    "Instance",
+    "InstanceState",
+    "Runtime",
+    "Workload",
+]
 
 
 @dataclass(frozen=True)
@@ -25,7 +40,7 @@ class Workload:
     """What shall run: one app's container, with everything that it needs.
 
     `app` is `<project>/<name>`. `env` has the values themselves. `base_dir` is what relative bind
-    mounts start from. `labels` are this program's own (`LABEL_…`); the user's are in `spec`.
+    mounts start from. `labels` are this program's own (`host.labels`); the user's are in `spec`.
     """
 
     app: str

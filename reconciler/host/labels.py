@@ -1,0 +1,24 @@
+"""The names that tie containers and images to apps. Containers and images have different ones:
+
+a container inherits the labels of its image, so an image that carried `reconciler.app` would
+make everything that somebody starts from it by hand look like this program's own.
+"""
+
+from __future__ import annotations
+
+LABEL = "reconciler"
+LABEL_PROJECT = f"{LABEL}.project"
+LABEL_APP = f"{LABEL}.app"
+LABEL_DEPLOYMENT = f"{LABEL}.deployment"
+LABEL_BUILD_HASH = f"{LABEL}.build-hash"
+LABEL_RUN_HASH = f"{LABEL}.run-hash"
+LABEL_REVISION = f"{LABEL}.revision"
+
+IMAGE_LABEL_PROJECT = f"{LABEL}.image.project"
+IMAGE_LABEL_APP = f"{LABEL}.image.app"
+IMAGE_LABEL_BUILD_HASH = f"{LABEL}.image.build-hash"
+
+
+def short_id(identity: str) -> str:
+    """The first 12 digits of a commit, `tree:…`, `sha256:…` or `v1:…`; empty for empty."""
+    return identity.rpartition(":")[2][:12]
