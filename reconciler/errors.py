@@ -18,6 +18,7 @@
     │   ├── Cancelled             `cancel`
     │   ├── Killed                `kill`
     │   ├── TimedOut              a stage took longer than its limit
+    │   ├── Interrupted           its process was ended, or died again and again
     │   └── LeaseLost             another process took the deployment over
     ├── Locked                    somebody else holds the lock; try again
     └── UsageError                the command or call itself makes no sense
@@ -148,6 +149,15 @@ class Killed(Stopped):
 
 class TimedOut(Stopped):
     """A stage took longer than its limit."""
+
+
+class Interrupted(Stopped):
+    """The process that runs it is ended, or died so often that it isn't resumed any more.
+
+    `resumable`: the next pass may try it again.
+    """
+
+    resumable = True
 
 
 class LeaseLost(Stopped):

@@ -99,18 +99,20 @@ def put(store: Store, request: Request, now: float) -> Deployment:
         return _fetch(connection, deployment)
 
 
-def cancel_waiting(store: Store, app: str, now: float) -> list[str]:
-    """End all waiting deployments of an app, or of all apps for an empty name; their ids."""
+def cancel_waiting(
+    store: Store, now: float, *, app: str = "", only: Collection[str] | None = None
+) -> list[str]:
+    """End waiting deployments: of one app, of the ids in `only`, or all; returns their ids."""
     with store.transaction() as connection:
-        rows = connection.execute(
-            "SELECT * FROM deployments WHERE status = 'queued' AND (? = '' OR app = ?)",
-            (app, app),
-        ).fetchall()
-        for row in rows:
-            deployment = Deployment.from_row(row)
-            _end_waiting(connection, deployment, ("cancelled", "taken out of the queue"), now)
-            set_status(connection, deployment.app, "idle")
-        return [row["id"] for row in rows]
+        rows = [
+            Deployment.from_row(row)
+            for row in connection.execute("SELECT * FROM deployments WHERE status = 'queued'")
+        ]
+        chosen = [row for row in rows if app in ("", row.app) and (only is None or row.id in only)]
+        for row in chosen:
+            _end_waiting(connection, row, ("cancelled", "taken out of the queue"), now)
+            set_status(connection, row.app, "idle")
+        return [row.id for row in chosen]
 
 
 def request_stop(store: Store, app: str, how: str) -> Deployment | None:

@@ -39,6 +39,7 @@ class _View:
     recorded: RecordedApp
     containers: tuple[Container, ...]
     now: datetime
+    retry_now: bool
 
     @property
     def serving(self) -> Serving | None:
@@ -59,6 +60,7 @@ def make_plan(desired: Desired, recorded: Recorded, observed: Observed, now: dat
             recorded.apps.get(name, RecordedApp(name)),
             observed.apps.get(name, ()),
             now,
+            desired.retry_now,
         )
         for name in sorted(names)
         if name.startswith(prefix)
@@ -263,7 +265,7 @@ def _admit(view: _View, action: Action, target: str) -> Action:
     if failure.retry_at is None:
         cause = f"failed before ({failure.deployment}): {failure.reason}"
         return Action(view.app, "quarantine", (cause,))
-    if failure.retry_at > view.now:
+    if failure.retry_at > view.now and not view.retry_now:
         cause = f"try {failure.attempts} failed: {failure.reason}"
         return Action(view.app, "wait", (cause,), until=failure.retry_at)
     retry = f"try {failure.attempts + 1} after: {failure.reason}"

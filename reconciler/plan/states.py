@@ -45,12 +45,16 @@ class DesiredApp:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """The spec with resolved revisions, and what the user allows."""
+    """The spec with resolved revisions, and what the user allows.
+
+    `retry_now`: a person asks, so what backs off is tried at once.
+    """
 
     project: str
     apps: Mapping[str, DesiredApp]
     prune: bool = False
     allow_removals: int | None = None
+    retry_now: bool = False
 
 
 @dataclass(frozen=True, slots=True)

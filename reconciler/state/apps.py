@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from reconciler.plan.facts import setting_facts
+from reconciler.plan.states import Container
 from reconciler.spec.models import App
 from reconciler.state.records import Deployment, Request
 
@@ -40,7 +41,6 @@ class Version:
 
     revision: str
     resolved: str
-    content: Mapping[str, str]
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -48,14 +48,8 @@ def record_version(connection: sqlite3.Connection, app: str, version: Version) -
     """Write down a version that needs no deployment."""
     ensure_app(connection, app)
     connection.execute(
-        "UPDATE apps SET revision = ?, resolved = ?, content = ?, settings = ? WHERE app = ?",
-        (
-            version.revision,
-            version.resolved,
-            json.dumps(dict(version.content)),
-            json.dumps(dict(version.settings)),
-            app,
-        ),
+        "UPDATE apps SET revision = ?, resolved = ?, settings = ? WHERE app = ?",
+        (version.revision, version.resolved, json.dumps(dict(version.settings)), app),
     )
 
 
@@ -87,7 +81,7 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     record_version(
         connection,
         row.app,
-        Version(request.revision, request.resolved, request.content, settings),
+        Version(request.revision, request.resolved, settings),
     )
     connection.execute("DELETE FROM failures WHERE app = ?", (row.app,))
 
@@ -133,6 +127,47 @@ def set_hold(connection: sqlite3.Connection, app: str, hold: HoldRow) -> None:
         "UPDATE apps SET hold_kind = ?, hold_reason = ?, hold_until = ?, hold_target = ? "
         "WHERE app = ?",
         (hold.kind, hold.reason, hold.until, hold.target, app),
+    )
+
+
+def adopt(
+    connection: sqlite3.Connection, found: tuple[Request, Container, str], now: float
+) -> None:
+    """Take a running container for what serves, after the state was lost.
+
+    `found`: what it was asked for, the container, and its facts as JSON.
+    """
+    request, container, facts = found
+    connection.execute(
+        "INSERT OR REPLACE INTO deployments (id, app, kind, trigger, title, description, cause, "
+        "target, revision, resolved, request, status, outcome, facts, build_hash, image_id, "
+        "container, queued_at, started_at, finished_at) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'done', 'succeeded', ?, ?, ?, ?, ?, ?, ?)",
+        (
+            container.deployment,
+            request.app,
+            request.kind,
+            request.trigger,
+            request.title,
+            request.description,
+            request.cause,
+            request.target,
+            request.revision,
+            request.resolved,
+            request.to_json(),
+            facts,
+            container.build_hash,
+            container.image_id,
+            container.id,
+            now,
+            now,
+            now,
+        ),
+    )
+    ensure_app(connection, request.app)
+    connection.execute(
+        "UPDATE apps SET serving = ?, status = 'done', pushed_to = ? WHERE app = ?",
+        (container.deployment, _push_target(request), request.app),
     )
 
 

@@ -70,7 +70,6 @@ CREATE TABLE apps (
     serving TEXT NOT NULL DEFAULT '',
     revision TEXT NOT NULL DEFAULT '',
     resolved TEXT NOT NULL DEFAULT '',
-    content TEXT NOT NULL DEFAULT '{}',
     settings TEXT NOT NULL DEFAULT '{}',
     pushed_to TEXT NOT NULL DEFAULT '',
     hold_kind TEXT NOT NULL DEFAULT '',

@@ -129,14 +129,13 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class AppRow:
-    """One row of the table `apps`. `revision`, `resolved` and `content` follow the spec."""
+    """One row of the table `apps`. `revision`, `resolved` and `settings` follow the spec."""
 
     app: str
     status: str
     serving: str
     revision: str
     resolved: str
-    content: Mapping[str, str]
     settings: Mapping[str, str]
     pushed_to: str
     hold_kind: str
@@ -147,6 +146,5 @@ class AppRow:
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> AppRow:
         values = {item.name: row[item.name] for item in fields(cls)}
-        values["content"] = json.loads(values["content"])
         values["settings"] = json.loads(values["settings"])
         return cls(**values)

@@ -176,6 +176,13 @@ class Store:
         )
         return [AppRow.from_row(row) for row in rows]
 
+    def count_failures(self, app: str, target: str) -> int:
+        """How often in a row this target has failed."""
+        row = self.connection.execute(
+            "SELECT attempts FROM failures WHERE app = ? AND target = ?", (app, target)
+        ).fetchone()
+        return int(row["attempts"]) if row else 0
+
     def list_events(self, app: str, limit: int = 50) -> list[tuple[float, Event]]:
         """`(time, event)`, newest first."""
         rows = self.connection.execute(

@@ -1,0 +1,156 @@
+"""From the spec to desired: ask every source which version its revision names now.
+
+Errors of one app are its `trouble` and hide nothing of the others.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.errors import ReconcilerError, Transient
+from reconciler.host.job import Job
+from reconciler.pipeline.context import Tools, fingerprint_env, read_env
+from reconciler.plan.facts import build_facts, run_facts, setting_facts
+from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
+from reconciler.source import SOURCES, kind_of, resolve_all
+from reconciler.source.base import Outcome, Resolved, Wanted
+from reconciler.spec.loader import LoadedSpec
+from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource
+
+FETCHES_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Target:
+    """One app as desired, with everything that a request for a deployment needs."""
+
+    app: App
+    base_dir: Path
+    desired: DesiredApp
+    resolved: Resolved | None = None
+    content: Mapping[str, str] = field(default_factory=dict)
+    error: ReconcilerError | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What the person or the daemon that runs the pass allows. `prune` None: as the spec says."""
+
+    prune: bool | None = None
+    allow_removals: int | None = None
+    retry_now: bool = False
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """Turns a loaded spec into targets. `tools` and `recorded` are read, nothing is changed."""
+
+    tools: Tools
+    loaded: LoadedSpec
+    recorded: Recorded
+    job: Job = field(default_factory=Job)
+
+    def resolve(self, names: Iterable[str]) -> dict[str, Target]:
+        """Targets of the named apps (`<project>/<name>`), by name."""
+        apps = {name: self.loaded.spec.apps[name.partition("/")[2]] for name in names}
+        wanted = {name: Wanted(name, app.source, app.revision) for name, app in apps.items()}
+        outcomes = self._ask(wanted)
+        with ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch") as pool:
+            contents = pool.map(lambda name: self._content(wanted[name], outcomes[name]), apps)
+            return {
+                name: self._target(name, app, content)
+                for (name, app), content in zip(apps.items(), contents, strict=True)
+            }
+
+    def _ask(self, wanted: Mapping[str, Wanted]) -> dict[str, Outcome]:
+        """One question for each repository; apps are grouped by where their files are read."""
+        groups: dict[Path, list[Wanted]] = defaultdict(list)
+        for name, one in wanted.items():
+            own = self.loaded.base_dir(name.partition("/")[2])
+            groups[own if _reads_files(one) else self.loaded.path.parent].append(one)
+        outcomes: dict[str, Outcome] = {}
+        for base_dir, group in groups.items():
+            outcomes.update(resolve_all(self.tools.workplace(base_dir), group, self.job))
+        return outcomes
+
+    def _content(
+        self, wanted: Wanted, outcome: Outcome
+    ) -> tuple[Resolved, Mapping[str, str]] | ReconcilerError:
+        if isinstance(outcome, ReconcilerError):
+            return outcome
+        known = self.recorded.apps.get(wanted.app)
+        if known and known.serving and known.serving.resolved == outcome.id:
+            content = _recorded_content(known.serving)
+            if content.keys() == _paths(wanted):
+                return outcome, content
+        base_dir = self.loaded.base_dir(wanted.app.partition("/")[2])
+        source = SOURCES[kind_of(wanted.source)](self.tools.workplace(base_dir))
+        try:
+            return outcome, source.fingerprint(wanted, outcome, self.job)
+        except ReconcilerError as error:
+            return error
+
+    def _target(
+        self, name: str, app: App, found: tuple[Resolved, Mapping[str, str]] | ReconcilerError
+    ) -> Target:
+        base_dir = self.loaded.base_dir(name.partition("/")[2])
+        try:
+            if isinstance(found, ReconcilerError):
+                raise found
+            resolved, content = found
+            env = read_env(name, app, self.tools.secrets(base_dir))
+        except ReconcilerError as error:
+            trouble = Trouble(error.what, error.todo, isinstance(error, Transient))
+            desired = DesiredApp(name, suspended=app.suspend, trouble=trouble)
+            return Target(app, base_dir, desired, error=error)
+        prints = fingerprint_env(app, env, self.tools.store.fingerprint_key())
+        desired = DesiredApp(
+            app=name,
+            revision=app.revision or resolved.name,
+            resolved=resolved.id,
+            build=build_facts(app, content, prints),
+            run=run_facts(app, prints),
+            settings=setting_facts(app),
+            push_to=app.image.repository if app.image and app.image.push else "",
+            builds=not isinstance(app.source, ImageSource),
+            suspended=app.suspend,
+        )
+        return Target(app, base_dir, desired, resolved, content)
+
+
+def make_desired(loaded: LoadedSpec, targets: Mapping[str, Target], policy: Policy) -> Desired:
+    """The planner's desired state."""
+    return Desired(
+        project=loaded.spec.project,
+        apps={name: target.desired for name, target in targets.items()},
+        prune=loaded.spec.prune if policy.prune is None else policy.prune,
+        allow_removals=policy.allow_removals,
+        retry_now=policy.retry_now,
+    )
+
+
+def _reads_files(wanted: Wanted) -> bool:
+    source = wanted.source
+    if isinstance(source, PathSource):
+        return True
+    refs = [source.credentials.password if source.credentials else None]
+    if isinstance(source, GitSource):
+        refs.append(source.ssh_key)
+    return any(isinstance(ref, FileRef) for ref in refs)
+
+
+def _paths(wanted: Wanted) -> set[str]:
+    source = wanted.source
+    return {"image"} if isinstance(source, ImageSource) else {source.subdir, *source.watch}
+
+
+def _recorded_content(serving: Serving) -> dict[str, str]:
+    return {
+        name.removeprefix("source."): value
+        for name, value in serving.build.items()
+        if name.startswith("source.")
+    }

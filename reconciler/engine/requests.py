@@ -1,0 +1,88 @@
+"""Requests for deployments: from a target, from what serves, or from an earlier deployment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from reconciler.engine.desired import Target
+from reconciler.plan.hashes import target_hash
+from reconciler.spec.models import App, ImageSource
+from reconciler.state.records import Deployment, Request
+
+TITLES = {"deploy": "Manual deployment", "redeploy": "Rebuild deployment"}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked for, by whom, and why."""
+
+    kind: str
+    trigger: str
+    cause: str
+    stages: tuple[str, ...] = ()
+    title: str = ""
+    description: str = ""
+    force: bool = False
+    no_cache: bool = False
+    pull: bool = False
+
+
+def target_request(target: Target, asked: Asked, image_id: str = "") -> Request:
+    """What the spec wants now. The target must have no trouble."""
+    resolved = target.resolved
+    return Request(
+        app=target.desired.app,
+        kind=asked.kind,
+        trigger=asked.trigger,
+        target=target_hash(target.desired),
+        spec=dump_app(target.app),
+        base_dir=str(target.base_dir),
+        revision=target.desired.revision,
+        resolved=target.desired.resolved,
+        reference=resolved.reference if resolved else "",
+        content=dict(target.content),
+        image_id=image_id,
+        stages=asked.stages,
+        title=asked.title,
+        description=asked.description,
+        cause=asked.cause,
+        force=asked.force,
+        no_cache=asked.no_cache,
+        pull=asked.pull,
+    )
+
+
+def repeat_request(row: Deployment, asked: Asked) -> Request:
+    """What an earlier deployment ran, from its image."""
+    return replace(
+        row.read_request(),
+        kind=asked.kind,
+        trigger=asked.trigger,
+        cause=asked.cause,
+        title=asked.title,
+        description=asked.description,
+        image_id=row.image_id,
+        stages=asked.stages,
+        force=False,
+        no_cache=False,
+        pull=False,
+    )
+
+
+def heal_request(row: Deployment | None, asked: Asked) -> Request:
+    """What serves, again. The planner heals only what has a row."""
+    assert row is not None  # noqa: S101
+    return repeat_request(row, asked)
+
+
+def remove_request(app: str, row: Deployment | None, asked: Asked) -> Request:
+    """The end of an app that is gone from the spec; `row` is what served, if it is known."""
+    if row is not None:
+        return repeat_request(row, asked)
+    spec = dump_app(App(source=ImageSource(image="unknown")))
+    return Request(app, asked.kind, asked.trigger, "", spec, "/", cause=asked.cause)
+
+
+def dump_app(app: App) -> dict[str, object]:
+    """The app's section as data; references stay references."""
+    return app.model_dump(mode="json", exclude_defaults=True)

@@ -1,0 +1,42 @@
+"""Makes the parts once for a process."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.engine.retry import next_delay
+from reconciler.events import Listener, ignore
+from reconciler.host.engine import Engine
+from reconciler.host.secrets import Redactor
+from reconciler.pipeline.context import Tools
+from reconciler.runtime import RUNTIMES
+from reconciler.state.store import Store
+
+
+def retry_delay(error: BaseException, attempts: int) -> float | None:
+    """`next_delay` with real chance."""
+    return next_delay(error, attempts, random.random())  # noqa: S311 - spreads tries
+
+
+@contextmanager
+def open_tools(state_dir: Path, listen: Listener = ignore) -> Iterator[Tools]:
+    """State, engine and runtime, closed at the end of the block."""
+    engine = Engine()
+    store = Store(state_dir)
+    try:
+        yield Tools(
+            store=store,
+            engine=engine,
+            runtime=RUNTIMES["docker"](engine),
+            redactor=Redactor(),
+            clock=time.time,
+            retry_delay=retry_delay,
+            listen=listen,
+        )
+    finally:
+        store.close()
+        engine.close()

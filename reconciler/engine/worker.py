@@ -1,0 +1,153 @@
+"""Runs deployments: threads that claim and run, and one that keeps the leases and hears stops.
+
+A one-shot works on the deployments that it asked for and waits for those that others run; a
+daemon works on whatever is there. Both stop with `stop`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from reconciler import queue
+from reconciler.errors import Cancelled, Interrupted, Killed, LeaseLost, Stopped
+from reconciler.host.job import Cancellation
+from reconciler.host.owner import current_owner
+from reconciler.pipeline.context import Tools
+from reconciler.pipeline.runner import run_deployment
+from reconciler.queue import Claim
+from reconciler.state.records import Deployment
+
+POLL_SECONDS = 0.05
+"""How often a worker without work looks for some, and a waiter for the end."""
+
+STOP_POLL_SECONDS = 0.1
+"""How often the owner of a deployment looks whether it shall end: cancel works within a second."""
+
+_STOPS: dict[str, Callable[[str], Stopped]] = {
+    "cancel": lambda app: Cancelled("cancelled by hand", app=app),
+    "kill": lambda app: Killed("killed by hand", app=app),
+    "lost": lambda app: LeaseLost("another process took the deployment over", app=app),
+}
+
+
+@dataclass
+class Leases:
+    """The deployments that this process runs now; a thread of its own keeps their leases."""
+
+    tools: Tools
+    _running: dict[str, tuple[Claim, Cancellation]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _end: threading.Event = field(default_factory=threading.Event)
+
+    def start(self) -> threading.Thread:
+        """Start the thread; `end` ends it."""
+        thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+        thread.start()
+        return thread
+
+    def end(self) -> None:
+        """Let the thread end."""
+        self._end.set()
+
+    def add(self, claim: Claim) -> Cancellation:
+        """Keep this lease from now on; the cancellation is how its work hears of a stop."""
+        cancel = Cancellation()
+        with self._lock:
+            self._running[claim.id] = (claim, cancel)
+        return cancel
+
+    def drop(self, claim: Claim) -> None:
+        """The work has ended."""
+        with self._lock:
+            self._running.pop(claim.id, None)
+
+    def stop_all(self, reason: Stopped) -> None:
+        """End everything that runs here."""
+        for _, cancel in self._snapshot():
+            cancel.cancel(reason)
+
+    def _snapshot(self) -> list[tuple[Claim, Cancellation]]:
+        with self._lock:
+            return list(self._running.values())
+
+    def _keep(self) -> None:
+        beaten = self.tools.clock()
+        while not self._end.wait(STOP_POLL_SECONDS):
+            running = self._snapshot()
+            for claim, cancel in running:
+                self._hear(claim, cancel)
+            now = self.tools.clock()
+            if running and now - beaten >= queue.HEARTBEAT_SECONDS:
+                queue.heartbeat(self.tools.store, [claim for claim, _ in running], now)
+                beaten = now
+
+    def _hear(self, claim: Claim, cancel: Cancellation) -> None:
+        how = queue.read_stop(self.tools.store, claim)
+        still_running = claim.id in self._running
+        if how and still_running:
+            cancel.cancel(_STOPS[how](claim.deployment.app))
+
+
+class Workers:
+    """Runs what it may claim, up to `concurrency` side by side. `only`: ids; None for all."""
+
+    def __init__(self, tools: Tools, concurrency: int, only: Collection[str] | None) -> None:
+        self._tools = tools
+        self._concurrency = concurrency
+        self._only = only
+        self._leases = Leases(tools)
+        self._stop = threading.Event()
+
+    def run_to_end(self) -> list[Deployment]:
+        """Run until every deployment in `only` has ended, here or elsewhere; their rows.
+
+        On KeyboardInterrupt what runs here is stopped, put back and ended as `interrupted`, what
+        waits is taken out of the queue, and the exception goes on.
+        """
+        ids = list(self._only or ())
+        keeper = self._leases.start()
+        try:
+            with ThreadPoolExecutor(self._concurrency, thread_name_prefix="worker") as pool:
+                futures = [pool.submit(self._work, ids) for _ in range(self._concurrency)]
+                try:
+                    for future in futures:
+                        future.result()
+                except BaseException:
+                    self._interrupt(ids)
+                    raise
+        finally:
+            self._leases.end()
+            keeper.join()
+        rows = [self._tools.store.find_deployment(deployment) for deployment in ids]
+        return [row for row in rows if row is not None]
+
+    def _interrupt(self, ids: list[str]) -> None:
+        self._stop.set()
+        queue.cancel_waiting(self._tools.store, self._tools.clock(), only=ids)
+        self._leases.stop_all(Interrupted("interrupted"))
+
+    def _work(self, ids: list[str]) -> None:
+        while not self._stop.is_set():
+            claim = queue.claim(self._tools.store, current_owner(), self._tools.clock(), self._only)
+            if claim is not None:
+                self._run(claim)
+            elif self._all_ended(ids):
+                return
+            else:
+                self._stop.wait(POLL_SECONDS)
+
+    def _run(self, claim: Claim) -> None:
+        cancel = self._leases.add(claim)
+        if self._stop.is_set():
+            cancel.cancel(Interrupted("interrupted", app=claim.deployment.app))
+        try:
+            run_deployment(self._tools, claim, cancel)
+        finally:
+            self._leases.drop(claim)
+
+    def _all_ended(self, ids: list[str]) -> bool:
+        open_ids = {row.id for row in self._tools.store.unfinished()}
+        return open_ids.isdisjoint(ids)

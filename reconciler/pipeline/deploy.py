@@ -1,0 +1,34 @@
+"""Stage `deploy`: the new container is made and started, the old one is set aside."""
+
+from __future__ import annotations
+
+import json
+
+from reconciler.errors import DeployError
+from reconciler.pipeline.context import Context
+from reconciler.pipeline.images import find_image
+from reconciler.queue import StageResult
+
+
+def skip(context: Context) -> str:
+    """A push alone touches no container."""
+    return "only the push was asked for" if context.request.stages == ("push",) else ""
+
+
+def run(context: Context) -> StageResult:
+    """Replace the app's container, and remember what it is made of."""
+    image_id = find_image(context)
+    if not image_id:
+        raise DeployError("there is no image to run", app=context.name, todo="Deploy it again.")
+    instance = context.tools.runtime.deploy(context.workload(image_id), context.job)
+    context.found.instance = instance
+    facts = {"build": dict(context.build_facts), "run": dict(context.run_facts)}
+    return StageResult(
+        data={"container": instance.id},
+        columns={
+            "container": instance.id,
+            "image_id": image_id,
+            "build_hash": context.build_hash,
+            "facts": json.dumps(facts, ensure_ascii=False),
+        },
+    )

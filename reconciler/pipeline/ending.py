@@ -1,0 +1,34 @@
+"""From an error to the end of a deployment: outcome, reason, and what is remembered of it."""
+
+from __future__ import annotations
+
+from reconciler.errors import Cancelled, Interrupted, Killed, ReconcilerError
+from reconciler.pipeline.context import Context
+from reconciler.queue import Ending
+from reconciler.state.apps import FailedTry
+
+OUTCOMES: tuple[tuple[type[ReconcilerError], str], ...] = (
+    (Cancelled, "cancelled"),
+    (Killed, "killed"),
+    (Interrupted, "interrupted"),
+)
+
+
+def describe_end(context: Context, error: Exception, *, restored: bool) -> Ending:
+    """How a deployment that met `error` ends. `restored`: an old container serves again."""
+    what = error.what if isinstance(error, ReconcilerError) else f"internal error: {error!r}"
+    reason = context.tools.redactor.hide(what)
+    outcome = "rolled_back" if restored else "failed"
+    for kind, name in OUTCOMES:
+        if isinstance(error, kind):
+            outcome = name
+    return Ending(outcome, reason, FailedTry(reason, _retry_at(context, error)))
+
+
+def _retry_at(context: Context, error: Exception) -> float | None:
+    """Keeps the count of earlier tries at the same target."""
+    if isinstance(error, Interrupted) and error.resumable:
+        return context.tools.clock()
+    attempts = context.tools.store.count_failures(context.name, context.row.target) + 1
+    delay = context.tools.retry_delay(error, attempts)
+    return None if delay is None else context.tools.clock() + delay

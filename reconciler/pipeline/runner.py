@@ -1,0 +1,211 @@
+"""Runs one claimed deployment through its stages to its end, whatever happens on the way.
+
+    claimed ─▶ clone ─▶ build ─▶ push ─▶ deploy ─▶ health ─▶ settle ─▶ succeeded
+                 │        │        │        │         │
+                 └────────┴────────┴─ failed └─────────┴─ revert ─▶ rolled_back | failed
+
+A lost lease ends the work without a word: the other process writes the end.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import ModuleType
+
+from pydantic import ValidationError
+
+from reconciler import queue
+from reconciler.errors import (
+    EngineUnavailable,
+    Interrupted,
+    LeaseLost,
+    ReconcilerError,
+    TimedOut,
+)
+from reconciler.host.job import Cancellation, Job
+from reconciler.host.owner import describe_process
+from reconciler.pipeline import build, clone, deploy, health, push, remove
+from reconciler.pipeline.context import Context, Tools
+from reconciler.pipeline.ending import describe_end
+from reconciler.pipeline.images import find_image
+from reconciler.pipeline.log import DeploymentLog
+from reconciler.queue import Claim, Ending, StageResult
+from reconciler.spec.models import App
+from reconciler.spec.scalars import seconds
+from reconciler.state.records import Deployment
+
+STAGES: Mapping[str, ModuleType] = {
+    "clone": clone,
+    "build": build,
+    "push": push,
+    "deploy": deploy,
+    "health": health,
+}
+REMOVE: Mapping[str, ModuleType] = {"remove": remove}
+
+MAX_ATTEMPTS = 5
+"""A deployment whose process dies this often is ended as `interrupted` instead of resumed."""
+
+REVERT_PATIENCE_SECONDS = 120.0
+"""How long putting the old container back waits for an engine that is away."""
+
+
+def run_deployment(tools: Tools, claim: Claim, cancel: Cancellation) -> Deployment | None:
+    """Run it; the row as it ended, or None when another process took it over."""
+    row = claim.deployment
+    log = DeploymentLog(tools.store.log_path(row.app, row.id), row, tools.redactor, tools.listen)
+    try:
+        return _run(_make_context(tools, claim, cancel, log), log)
+    except LeaseLost as lost:
+        log.write(str(lost))
+        return None
+    finally:
+        log.close()
+
+
+def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: DeploymentLog) -> Context:
+    def note_child(pid: int | None) -> None:
+        queue.note_child(tools.store, claim, describe_process(pid) if pid else "")
+
+    request = claim.deployment.read_request()
+    job = Job(claim.deployment.app, log.write, cancel, note_child)
+    return Context(claim, request, App.model_validate(request.spec), tools, job)
+
+
+def _run(context: Context, log: DeploymentLog) -> Deployment:
+    started = time.monotonic()
+    context.emit("started", attempt=context.row.attempt, resumed=context.row.attempt > 1)
+    if context.request.cause:
+        log.write(f"cause: {context.request.cause}")
+    try:
+        _run_stages(context, log)
+        ending = Ending("succeeded")
+    except LeaseLost:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the deployment gets its end
+        ending = _end_badly(context, log, error)
+    log.stage = "end"
+    log.write(f"{ending.outcome}: {ending.reason}" if ending.reason else ending.outcome)
+    shutil.rmtree(context.checkout, ignore_errors=True)
+    row = queue.finish(context.tools.store, context.claim, ending, context.tools.clock())
+    context.emit(
+        "finished",
+        outcome=ending.outcome,
+        reason=ending.reason,
+        seconds=time.monotonic() - started,
+    )
+    return row
+
+
+# -- stages ----------------------------------------------------------------------------------
+
+
+def _run_stages(context: Context, log: DeploymentLog) -> None:
+    if context.row.attempt > MAX_ATTEMPTS:
+        died = Interrupted(f"its process died {context.row.attempt - 1} times", app=context.name)
+        died.resumable = False
+        raise died
+    for name, stage in (REMOVE if context.request.kind == "remove" else STAGES).items():
+        log.stage = name
+        _run_stage(context, name, stage)
+    if context.request.kind != "remove" and not deploy.skip(context):
+        _settle(context)
+
+
+def _run_stage(context: Context, name: str, stage: ModuleType) -> None:
+    store, clock = context.tools.store, context.tools.clock
+    context.job.cancel.check()
+    with _time_limit(context, name):
+        reason: str = stage.skip(context)
+        if reason:
+            result = StageResult("skipped", {"reason": reason})
+            queue.end_stage(store, context.claim, name, result, clock())
+            context.emit("stage", stage=name, status="skipped", seconds=0.0)
+            return
+        started = time.monotonic()
+        queue.begin_stage(store, context.claim, name, clock())
+        context.emit("stage", stage=name, status="running", seconds=0.0)
+        try:
+            result = stage.run(context)
+        except Exception:
+            elapsed = time.monotonic() - started
+            context.emit("stage", stage=name, status="failed", seconds=elapsed)
+            raise
+    queue.end_stage(store, context.claim, name, result, clock())
+    elapsed = time.monotonic() - started
+    context.emit("stage", stage=name, status="done", seconds=elapsed)
+
+
+@contextmanager
+def _time_limit(context: Context, stage: str) -> Iterator[None]:
+    """A stage over its time is stopped like a killed one; health keeps its own time."""
+    limit: str | None = getattr(context.app.timeouts, stage, None)
+    if limit is None:
+        yield
+        return
+    reason = TimedOut(
+        f"the stage {stage} took longer than {limit}",
+        app=context.name,
+        todo=f"Find out what hangs in its log, or raise timeouts.{stage}.",
+    )
+    timer = threading.Timer(seconds(limit), context.job.cancel.cancel, (reason,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _settle(context: Context) -> None:
+    """The new container serves; what can't be removed now is left over for the next pass."""
+    workload = context.workload(find_image(context))
+    try:
+        context.tools.runtime.settle(workload, replace(context.job, cancel=Cancellation()))
+    except ReconcilerError as error:
+        context.job.log(f"the old container could not be removed yet: {error}")
+
+
+# -- a bad end -------------------------------------------------------------------------------
+
+
+def _end_badly(context: Context, log: DeploymentLog, error: Exception) -> Ending:
+    """Put the old container back if it was stopped, and say how and why it ended."""
+    if isinstance(error, ReconcilerError | ValidationError):
+        log.write(str(error))
+    else:
+        log.write("this is a bug in reconciler, please report it:\n" + traceback.format_exc())
+    log.stage = "revert"
+    restored = _revert(context, log)
+    return describe_end(context, error, restored=restored)
+
+
+def _revert(context: Context, log: DeploymentLog) -> bool:
+    """Whether the old container was stopped and serves again."""
+    if context.request.kind == "remove" or not _touched_containers(context):
+        return False
+    workload = context.workload(context.found.image_id or context.row.image_id)
+    calm = replace(context.job, cancel=Cancellation())
+    deadline = time.monotonic() + REVERT_PATIENCE_SECONDS
+    while True:
+        try:
+            return context.tools.runtime.revert(workload, calm)
+        except EngineUnavailable as error:
+            if time.monotonic() > deadline:
+                log.write(f"the old container could not be put back: {error}")
+                return False
+            time.sleep(0.25)
+        except ReconcilerError as error:
+            log.write(f"the old container could not be put back: {error}")
+            return False
+
+
+def _touched_containers(context: Context) -> bool:
+    row = context.tools.store.find_deployment(context.row.id)
+    return row is not None and row.stage in ("deploy", "health")
