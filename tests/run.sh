@@ -48,6 +48,13 @@ step() {
         'BEGIN { printf "== %s: %s, %.1f s\n", n, c ? "FAILED" : "ok", b - a }'
 }
 
+# last NAME COMMAND…: a step whose own lines are the last ones.
+last() {
+    if [ ${#failed[@]} != 0 ]; then printf '\nFAILED: %s\n' "${failed[*]}"; fi
+    printf '\n== %s\n' "$1"
+    run "${@:2}" || failed+=("$1")
+}
+
 prepare() {
     ensure_packages dockerd:docker.io docker:docker.io iptables docker-registry \
         busybox:busybox-static ip:iproute2 nsenter:util-linux ssh:openssh-client sshd:openssh-server
@@ -72,15 +79,10 @@ step 'ruff format' ruff format --check .
 step 'ruff check' ruff check .
 step 'mypy' mypy -p reconciler -p tests.support -m tests.conftest
 step 'lint-imports' lint-imports
-with_benchmarks=
-if selects benchmark "$@"; then with_benchmarks=1; fi
-if [ -z $with_benchmarks ] || selects 'not benchmark' "$@"; then
-    step 'tests' pytest -n 2 -m 'not benchmark' "$@"
-fi
-# The last lines are pytest's own.
-if [ ${#failed[@]} != 0 ]; then printf '\nFAILED: %s\n' "${failed[*]}"; fi
-if [ -n "$with_benchmarks" ]; then
-    printf '\n== benchmarks\n'
-    run pytest -m benchmark "$@" || failed+=(benchmarks)
+if ! selects benchmark "$@"; then
+    last 'tests' pytest -n 2 -m 'not benchmark' "$@"
+else
+    if selects 'not benchmark' "$@"; then step 'tests' pytest -n 2 -m 'not benchmark' "$@"; fi
+    last 'benchmarks' pytest -m benchmark "$@"
 fi
 [ ${#failed[@]} = 0 ]
