@@ -123,7 +123,8 @@ def collect_child(pid: int) -> None:
 
 def make_namespace(name: str) -> None:
     run("ip", "netns", "add", name)
-    run("ip", "-n", name, "link", "set", "lo", "up")
+    # Not `ip -n`, which remounts /sys for itself, and can't where / is no mount.
+    run("nsenter", f"--net={NETNS / name}", "ip", "link", "set", "lo", "up")
 
 
 def remove_namespace(name: str) -> None:
