@@ -67,7 +67,7 @@ def pytest_configure(config: pytest.Config) -> None:
             os.environ[OWNER] = str(os.getpid())
             os.environ[HOME] = str(PrivateEngine.create().home)
     if HOME in os.environ:
-        system.enter_namespace(system.NETNS / Path(os.environ[HOME]).name)
+        system.enter_namespace(PrivateEngine(Path(os.environ[HOME])).namespace)
 
 
 def _interrupt(number: int, frame: object) -> None:

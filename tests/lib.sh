@@ -113,7 +113,7 @@ ensure_engine() {
     say "no Docker engine answers: starting a private one"
     OWN_ENGINE_HOME=$(cd "$TREE" && python3 -m tests.support.engine start $$)
     export OWN_ENGINE_HOME DOCKER_HOST=unix://$OWN_ENGINE_HOME/docker.sock
-    exec nsenter --net="/run/netns/$(basename "$OWN_ENGINE_HOME")" -- "$BASH" "$0" "$@"
+    exec nsenter --net="$OWN_ENGINE_HOME/net" -- "$BASH" "$0" "$@"
 }
 
 # make_base_image NAME: busybox with its applets as an image, without any registry.

@@ -68,6 +68,11 @@ selects() {
     [ $code != 5 ]
 }
 
+# Named like the engines' directories, so that a later run finds what a killed one left.
+PYTEST_DEBUG_TEMPROOT=${TMPDIR:-/tmp}/rt-$$-0
+export PYTEST_DEBUG_TEMPROOT
+mkdir -p "$PYTEST_DEBUG_TEMPROOT"
+at_exit rm -rf "$PYTEST_DEBUG_TEMPROOT"
 at_exit python3 -m tests.support.engine reap
 trap 'stop 130' INT
 trap 'stop 143' TERM HUP

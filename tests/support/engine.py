@@ -6,9 +6,10 @@
     engine.kill(); engine.start()       a crash, and the start after it
     engine.remove()                     nothing is left
 
-From a shell: `python3 -m tests.support.engine start PID` prints the socket of a new engine
-that belongs to process PID, `… remove HOME` takes one away, `… reap` removes the leftovers of
-dead owners.
+From a shell: `python3 -m tests.support.engine start PID` prints the directory of a new engine
+that belongs to process PID: DOCKER_HOST is `unix://DIRECTORY/docker.sock`, and `nsenter
+--net=DIRECTORY/net COMMAND` reaches its containers. `… remove DIRECTORY` takes one away,
+`… reap` removes the leftovers of dead owners.
 """
 
 import fcntl
@@ -69,6 +70,7 @@ class PrivateEngine:
         self.home = home
         self.name = home.name
         self.socket = home / "docker.sock"
+        self.namespace = home / "net"
         self.url = f"unix://{self.socket}"
 
     @classmethod
@@ -85,7 +87,7 @@ class PrivateEngine:
         engine = cls(_make_home(owner or int(os.environ.get(OWNER, os.getpid()))))
         (engine.home / "daemon.json").write_text(json.dumps(config or {}))
         (engine.home / "docker-config").mkdir()
-        system.make_namespace(engine.name)
+        system.make_namespace(engine.namespace)
         return engine
 
     # Life
@@ -172,7 +174,7 @@ class PrivateEngine:
 
     def inside(self) -> AbstractContextManager[None]:
         """The calling thread, and what it starts, is in the engine's network namespace."""
-        return system.inside_namespace(self.name)
+        return system.inside_namespace(self.namespace)
 
     def spawn(self, argv: Sequence[str | Path], log: Path) -> int:
         """Start a server in the namespace that outlives the caller, but not the engine; its pid."""
@@ -193,7 +195,7 @@ class PrivateEngine:
         return int(pid_file.read_text())
 
     def _nsenter(self) -> list[str]:
-        return ["nsenter", f"--net={system.NETNS / self.name}", "--"]
+        return ["nsenter", f"--net={self.namespace}", "--"]
 
     # Speaking to it
 
@@ -388,7 +390,6 @@ def _remove_home(home: Path) -> None:
     shim_sockets = _shim_sockets(home)
     while doomed := _processes_of(home):
         system.kill_all(doomed)
-    system.remove_namespace(home.name)
     system.remove_control_group(home.name)
     for path in shim_sockets:
         path.unlink(missing_ok=True)
@@ -396,7 +397,7 @@ def _remove_home(home: Path) -> None:
 
 
 def _processes_of(home: Path) -> set[int]:
-    roots = _mentioning(home) | system.pids_in_namespace(home.name)
+    roots = _mentioning(home) | system.pids_in_namespace(home / "net")
     roots |= system.pids_in_control_group(home.name)
     living = {pid for pid in system.with_descendants(roots) if system.is_alive(pid)}
     return living - system.own_line()
@@ -433,7 +434,7 @@ def main(argv: list[str]) -> None:
             for home_path in reap_orphans():
                 print(f"removed {home_path}, left by a process that is gone", file=sys.stderr)
         case _:
-            sys.exit("usage: python3 -m tests.support.engine start PID | remove HOME | reap")
+            sys.exit("usage: python3 -m tests.support.engine start PID | remove DIRECTORY | reap")
 
 
 if __name__ == "__main__":

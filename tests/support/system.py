@@ -14,7 +14,6 @@ from typing import TypeVar
 
 CLONE_NEWNET = 0x40000000
 MNT_DETACH = 2
-NETNS = Path("/run/netns")
 T = TypeVar("T")
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -118,18 +117,14 @@ def collect_child(pid: int) -> None:
         return
 
 
-# Network namespaces
+# Network namespaces: each is named by a file that it's mounted on. `ip netns` isn't used, as it
+# leaves a mount of /run/netns on a machine that had none.
 
 
-def make_namespace(name: str) -> None:
-    run("ip", "netns", "add", name)
-    # Not `ip -n`, which remounts /sys for itself, and can't where / is no mount.
-    run("nsenter", f"--net={NETNS / name}", "ip", "link", "set", "lo", "up")
-
-
-def remove_namespace(name: str) -> None:
-    if (NETNS / name).exists():
-        run("ip", "netns", "del", name)
+def make_namespace(file: Path) -> None:
+    """A new namespace at `file`, with loopback up. Unmount the file to be rid of it."""
+    file.touch()
+    run("unshare", f"--net={file}", "ip", "link", "set", "lo", "up")
 
 
 def enter_namespace(path: str | Path) -> None:
@@ -144,30 +139,28 @@ def enter_namespace(path: str | Path) -> None:
 
 
 @contextmanager
-def inside_namespace(name: str) -> Iterator[None]:
-    """This thread is in the named namespace for the time of the block."""
+def inside_namespace(file: Path) -> Iterator[None]:
+    """This thread is in the namespace for the time of the block."""
     before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        enter_namespace(NETNS / name)
+        enter_namespace(file)
         yield
     finally:
         enter_namespace(f"/proc/self/fd/{before}")
         os.close(before)
 
 
-def pids_in_namespace(name: str) -> set[int]:
+def pids_in_namespace(file: Path) -> set[int]:
+    wanted = _inode(file)
+    return {pid for pid in pids() if wanted and _inode(Path(f"/proc/{pid}/ns/net")) == wanted}
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        wanted = (NETNS / name).stat().st_ino
+        status = path.stat()
     except OSError:
-        return set()
-    found = set()
-    for pid in pids():
-        try:
-            if Path(f"/proc/{pid}/ns/net").stat().st_ino == wanted:
-                found.add(pid)
-        except OSError:
-            continue
-    return found
+        return None
+    return status.st_dev, status.st_ino
 
 
 # Mounts, control groups, directories
