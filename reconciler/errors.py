@@ -170,3 +170,18 @@ class Locked(ReconcilerError):
 
 class UsageError(ReconcilerError):
     """The command or call itself makes no sense."""
+
+
+EXIT_CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
+    (SpecError, 78),
+    (UsageError, 64),
+    (Locked, 75),
+    (Transient, 69),
+    (ReconcilerError, 1),
+)
+"""The command line's exit code for each branch of the tree; the first that fits counts."""
+
+
+def exit_code(error: ReconcilerError) -> int:
+    """The exit code of a command that ended with this error."""
+    return next(code for kind, code in EXIT_CODES if isinstance(error, kind))

@@ -22,12 +22,10 @@ from reconciler.events import Event
 from reconciler.host.owner import is_alive
 from reconciler.state.apps import (
     FailedTry,
-    HoldRow,
     ensure_app,
     record_build,
     record_failure,
     record_success,
-    set_hold,
     set_status,
 )
 from reconciler.state.records import Deployment, Request
@@ -290,12 +288,11 @@ def end_stage(store: Store, claim: Claim, stage: str, result: StageResult, now: 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a deployment ends. `hold` replaces the app's hold; `failed` is remembered."""
+    """How a deployment ends. `failed` is remembered with its target."""
 
     outcome: str
     reason: str = ""
     failed: FailedTry | None = None
-    hold: HoldRow | None = None
 
     @property
     def status(self) -> str:
@@ -330,8 +327,6 @@ def _move_app(connection: sqlite3.Connection, row: Deployment, ending: Ending) -
         record_success(connection, row)
     elif ending.failed is not None:
         record_failure(connection, row, ending.failed)
-    if ending.hold is not None:
-        set_hold(connection, row.app, ending.hold)
     idle = ending.outcome == "cancelled" or row.kind == "remove"
     set_status(connection, row.app, "idle" if idle and row.status == "done" else row.status)
 

@@ -57,8 +57,15 @@ class Resolver:
     def resolve(self, names: Iterable[str]) -> dict[str, Target]:
         """Targets of the named apps (`<project>/<name>`), by name."""
         apps = {name: self.loaded.spec.apps[name.partition("/")[2]] for name in names}
+        return self.resolve_apps(apps, {})
+
+    def resolve_apps(
+        self, apps: Mapping[str, App], known: Mapping[str, Resolved]
+    ) -> dict[str, Target]:
+        """The same for given sections; no question is asked about versions that are `known`."""
         wanted = {name: Wanted(name, app.source, app.revision) for name, app in apps.items()}
-        outcomes = self._ask(wanted)
+        asked = {name: one for name, one in wanted.items() if name not in known}
+        outcomes: dict[str, Outcome] = {**known, **self._ask(asked)}
         with ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch") as pool:
             contents = pool.map(lambda name: self._content(wanted[name], outcomes[name]), apps)
             return {

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from datetime import UTC, datetime
+from pathlib import Path
 
 from reconciler import queue
 from reconciler.engine.desired import Policy, Resolver, Target, make_desired
@@ -25,8 +25,8 @@ from reconciler.runtime.base import Workload
 from reconciler.spec.loader import LoadedSpec
 from reconciler.spec.models import App
 from reconciler.state.apps import Version, adopt, record_version
-from reconciler.state.records import Deployment, Request
 from reconciler.state.recorded import read_recorded
+from reconciler.state.records import Deployment, Request
 
 LOCK_SECONDS = 60.0
 

@@ -29,7 +29,8 @@ from reconciler.errors import (
     TimedOut,
 )
 from reconciler.host.job import Cancellation, Job
-from reconciler.host.owner import describe_process
+from reconciler.host.owner import describe_process, is_alive, pid_of
+from reconciler.host.process import end_group
 from reconciler.pipeline import build, clone, deploy, health, push, remove
 from reconciler.pipeline.context import Context, Tools
 from reconciler.pipeline.ending import describe_end
@@ -80,6 +81,7 @@ def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: Deploym
 
 def _run(context: Context, log: DeploymentLog) -> Deployment:
     started = time.monotonic()
+    _end_leftover_child(context.row)
     context.emit("started", attempt=context.row.attempt, resumed=context.row.attempt > 1)
     if context.request.cause:
         log.write(f"cause: {context.request.cause}")
@@ -88,7 +90,7 @@ def _run(context: Context, log: DeploymentLog) -> Deployment:
         ending = Ending("succeeded")
     except LeaseLost:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the deployment gets its end
+    except Exception as error:
         ending = _end_badly(context, log, error)
     log.stage = "end"
     log.write(f"{ending.outcome}: {ending.reason}" if ending.reason else ending.outcome)
@@ -101,6 +103,12 @@ def _run(context: Context, log: DeploymentLog) -> Deployment:
         seconds=time.monotonic() - started,
     )
     return row
+
+
+def _end_leftover_child(row: Deployment) -> None:
+    """After a takeover: whatever the dead owner had started for this deployment ends."""
+    if row.child and is_alive(row.child):
+        end_group(pid_of(row.child), grace=0)
 
 
 # -- stages ----------------------------------------------------------------------------------

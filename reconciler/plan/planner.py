@@ -115,10 +115,10 @@ def _held(view: _View, desired: DesiredApp) -> Action | None:
     hold = view.recorded.hold
     if hold is None or (hold.until is not None and hold.until <= view.now):
         return None
-    if hold.target and not desired.trouble and hold.target != target_hash(desired):
-        return None  # a rollback holds only against what was desired when it was made
-    if hold.target and _broken(view):
-        return None  # what was rolled back to is kept alive
+    if hold.kind == "pinned":
+        moved_on = not desired.trouble and hold.target not in ("", target_hash(desired))
+        if moved_on or _broken(view):
+            return None  # holds only against what was desired then, and is kept alive itself
     return Action(view.app, "hold", (hold.reason,), until=hold.until)
 
 

@@ -98,9 +98,9 @@ class InFlight:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A person holds the app: suspended by hand, or pinned by a rollback.
+    """A person holds the app: `suspended`, or `pinned` to an earlier version.
 
-    `target`: what was desired when a rollback pinned it; anything else lifts the hold.
+    `target`: what was desired when it was pinned; anything else lifts that hold.
     """
 
     kind: str

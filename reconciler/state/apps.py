@@ -53,6 +53,16 @@ def record_version(connection: sqlite3.Connection, app: str, version: Version) -
     )
 
 
+@dataclass(frozen=True)
+class HoldRow:
+    """A person's hold on an app: kind `suspended` or `pinned`; an empty kind lifts it."""
+
+    kind: str = ""
+    reason: str = ""
+    until: float | None = None
+    target: str = ""
+
+
 def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     """A deployment was verified: it serves now, and failures before it are over."""
     request = row.read_request()
@@ -77,6 +87,12 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
             "DELETE FROM failures WHERE app = ? AND target = ?", (row.app, row.target)
         )
         return
+    pin = HoldRow("pinned", request.pin, None, request.pin_against) if request.pin else HoldRow()
+    connection.execute(
+        "UPDATE apps SET hold_kind = ?, hold_reason = ?, hold_until = ?, hold_target = ? "
+        "WHERE app = ? AND hold_kind != 'suspended'",
+        (pin.kind, pin.reason, pin.until, pin.target, row.app),
+    )
     settings = setting_facts(App.model_validate(request.spec))
     record_version(
         connection,
@@ -108,16 +124,6 @@ def record_failure(connection: sqlite3.Connection, row: Deployment, failed: Fail
         "attempts = attempts + 1, retry_at = excluded.retry_at",
         (row.app, row.target, row.id, failed.reason, failed.retry_at),
     )
-
-
-@dataclass(frozen=True)
-class HoldRow:
-    """A person's hold on an app: kind `suspended` or `pinned`; an empty kind lifts it."""
-
-    kind: str = ""
-    reason: str = ""
-    until: float | None = None
-    target: str = ""
 
 
 def set_hold(connection: sqlite3.Connection, app: str, hold: HoldRow) -> None:

@@ -18,6 +18,8 @@ class Request:
     `spec` is the app's section with references unresolved; `base_dir` is where its relative paths
     start. `content` is the source's fingerprint. `image_id`: use this image if it is still there.
     `stages`: what the plan expects to run. `force`: build and deploy although nothing differs.
+    `pin`: why the app is held there once it has succeeded, `pin_against`: the target that it is
+    held against.
     """
 
     app: str
@@ -38,6 +40,8 @@ class Request:
     force: bool = False
     no_cache: bool = False
     pull: bool = False
+    pin: str = ""
+    pin_against: str = ""
 
     def to_json(self) -> str:
         """As it is stored."""

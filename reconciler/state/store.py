@@ -147,14 +147,24 @@ class Store:
         )
         return [Deployment.from_row(row) for row in rows]
 
-    def latest(self, app: str) -> Deployment | None:
-        """The last deployment of an app that wasn't superseded."""
-        row = self.connection.execute(
-            "SELECT * FROM deployments WHERE app = ? AND outcome IS NOT 'superseded' "
-            "ORDER BY seq DESC LIMIT 1",
-            (app,),
-        ).fetchone()
-        return Deployment.from_row(row) if row else None
+    def latest_of(self, apps: Sequence[str]) -> dict[str, Deployment]:
+        """The last deployment of each app that wasn't superseded."""
+        rows = self.connection.execute(
+            "SELECT d.* FROM json_each(?) AS names JOIN deployments d ON d.seq = ("
+            "SELECT seq FROM deployments WHERE app = names.value "
+            "AND outcome IS NOT 'superseded' ORDER BY seq DESC LIMIT 1)",
+            (json.dumps(list(apps)),),
+        )
+        return {row["app"]: Deployment.from_row(row) for row in rows}
+
+    def list_succeeded(self, app: str, limit: int = 200) -> list[Deployment]:
+        """Successful deployments that ran a container, newest first."""
+        rows = self.connection.execute(
+            "SELECT * FROM deployments WHERE app = ? AND outcome = 'succeeded' "
+            "AND kind NOT IN ('push', 'remove') ORDER BY seq DESC LIMIT ?",
+            (app, limit),
+        )
+        return [Deployment.from_row(row) for row in rows]
 
     def list_stages(self, deployment: str) -> list[Stage]:
         """In the order in which they started."""

@@ -1,0 +1,24 @@
+"""A worker of its own for `--no-wait`: it goes on when this command has returned."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def start_worker(state_dir: Path, deployments: Sequence[str]) -> None:
+    """Start `reconcile work` in a session of its own, with nothing of this terminal."""
+    if not deployments:
+        return
+    subprocess.Popen(
+        [
+            *(sys.executable, "-m", "reconciler", "work"),
+            *("--state-dir", str(state_dir), "--", *deployments),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

@@ -1,0 +1,167 @@
+"""What is shown, as plain data: the JSON documents of `status`, `plan` and `history`.
+
+Fields are added, never renamed. Times are ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.plan.actions import Action, Plan
+from reconciler.plan.states import Container, Observed
+from reconciler.state.records import AppRow, Deployment
+from reconciler.state.store import Store
+
+Document = dict[str, Any]
+
+
+def iso(seconds: float | None) -> str | None:
+    """`2026-01-31T09:30:00.123Z`, or None."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+# -- plan ------------------------------------------------------------------------------------
+
+
+def plan_document(plan: Plan) -> Document:
+    """`{changes, actions: [{app, action, cause, stages, until}]}`."""
+    return {
+        "changes": plan.changes,
+        "actions": [_action(action) for action in plan.actions],
+    }
+
+
+def _action(action: Action) -> Document:
+    return {
+        "app": action.app,
+        "action": action.kind,
+        "cause": action.cause,
+        "stages": list(action.stages),
+        "until": iso(action.until.timestamp()) if action.until else None,
+    }
+
+
+# -- history ---------------------------------------------------------------------------------
+
+
+def history_document(store: Store, rows: Iterable[Deployment]) -> Document:
+    """`{deployments: [...]}`, each with its stages."""
+    return {"deployments": [deployment_document(store, row) for row in rows]}
+
+
+def deployment_document(store: Store, row: Deployment) -> Document:
+    """One deployment."""
+    stages = [
+        {
+            "name": stage.name,
+            "status": stage.status,
+            "started_at": iso(stage.started_at),
+            "seconds": None if stage.seconds is None else round(stage.seconds, 3),
+        }
+        for stage in store.list_stages(row.id)
+    ]
+    return {
+        "id": row.id,
+        "app": row.app,
+        "kind": row.kind,
+        "trigger": row.trigger,
+        "title": row.title,
+        "description": row.description,
+        "cause": row.cause,
+        "status": row.status,
+        "outcome": row.outcome,
+        "stage": row.stage,
+        "reason": row.reason,
+        "revision": row.revision,
+        "resolved_revision": row.resolved,
+        "image": row.image or row.image_id,
+        "digest": row.digest,
+        "attempt": row.attempt,
+        "queued_at": iso(row.queued_at),
+        "started_at": iso(row.started_at),
+        "finished_at": iso(row.finished_at),
+        "stages": stages,
+    }
+
+
+# -- status ----------------------------------------------------------------------------------
+
+
+def status_document(
+    store: Store, project: str, wanted: Mapping[str, str], observed: Observed | None
+) -> Document:
+    """`{project, apps: [...]}` for the apps of the spec and those that are still recorded.
+
+    `wanted`: the spec's revision of each app, by `<project>/<name>`. `observed` is None when the
+    engine doesn't answer.
+    """
+    rows = {row.app: row for row in store.list_apps(project)}
+    seen = observed.apps if observed else {}
+    kept = {app for app, row in rows.items() if row.serving or row.status == "running"}
+    names = sorted({*wanted, *kept, *seen})
+    latest = store.latest_of(names)
+    return {
+        "project": project,
+        "engine": "reachable" if observed else "unreachable",
+        "apps": [
+            _app(name, rows.get(name), latest.get(name), wanted.get(name), seen.get(name, ()))
+            | {"in_spec": name in wanted}
+            for name in names
+        ],
+    }
+
+
+def _app(
+    name: str,
+    row: AppRow | None,
+    latest: Deployment | None,
+    revision: str | None,
+    containers: tuple[Container, ...],
+) -> Document:
+    serving = next((c for c in containers if row and c.deployment == row.serving), None)
+    return {
+        "name": name.partition("/")[2],
+        "status": row.status if row else "idle",
+        "outcome": latest.outcome if latest else None,
+        "revision": revision or (row.revision if row else ""),
+        "resolved_revision": row.resolved if row else "",
+        "running_revision": serving.revision if serving else "",
+        "image": serving.image_id if serving else "",
+        "containers": [_container(container) for container in containers],
+        "health": _health(row, serving),
+        "deployment": latest.id if latest else None,
+        "stage": latest.stage if latest else "",
+        "cause": latest.cause if latest else "",
+        "reason": latest.reason if latest else "",
+        "hold": row.hold_reason if row else "",
+        "hold_until": iso(row.hold_until) if row else None,
+        "updated_at": iso(latest.finished_at or latest.started_at or latest.queued_at)
+        if latest
+        else None,
+    }
+
+
+def _container(container: Container) -> Document:
+    return {
+        "id": container.id[:12],
+        "name": container.name,
+        "state": container.state,
+        "health": container.health,
+        "deployment": container.deployment,
+    }
+
+
+def _health(row: AppRow | None, serving: Container | None) -> str:
+    """healthy: it runs, and passed its check when it was deployed."""
+    if row is None or not row.serving:
+        return "none"
+    if serving is None:
+        return "missing"
+    if serving.state != "running":
+        return f"{serving.state} ({serving.exit_code})" if serving.exit_code else serving.state
+    return serving.health or "healthy"

@@ -1,0 +1,90 @@
+"""What one app is, why, and what comes next: for people, and as data."""
+
+from __future__ import annotations
+
+from reconciler.engine.desired import Policy
+from reconciler.engine.documents import (
+    Document,
+    deployment_document,
+    plan_document,
+    status_document,
+)
+from reconciler.engine.reconcile import Snapshot, take_snapshot
+from reconciler.pipeline.context import Tools
+from reconciler.plan.actions import Plan
+from reconciler.plan.planner import short
+from reconciler.spec.loader import LoadedSpec
+
+NEXT = {
+    "deploy": "The next pass deploys it",
+    "restart": "The next pass restarts it from an image that is there",
+    "push": "The next pass pushes its image",
+    "heal": "The next pass puts it right",
+    "remove": "The next pass removes it",
+    "clean": "The next pass removes leftovers",
+    "record": "The next pass writes this down, and restarts nothing",
+    "wait": "It waits",
+    "hold": "The loop leaves it alone",
+    "keep": "It stays",
+    "block": "Nothing can be done for it now",
+    "quarantine": "It isn't tried again until its revision or spec changes; `deploy` tries at once",
+}
+
+
+def explain_app(tools: Tools, loaded: LoadedSpec, app: str) -> tuple[Document, list[str]]:
+    """`(document, lines)`. The document has `app`, `next`, and the last deployments."""
+    snapshot = take_snapshot(tools, loaded, Policy())
+    wanted = {app: loaded.spec.apps[app.partition("/")[2]].revision or ""}
+    project = loaded.spec.project
+    status = status_document(tools.store, project, wanted, snapshot.observed)
+    name = app.partition("/")[2]
+    state = next(one for one in status["apps"] if one["name"] == name)
+    rows = tools.store.list_deployments(app, 5)
+    history = [deployment_document(tools.store, row) for row in rows]
+    plan = plan_document(Plan(snapshot.plan.for_app(app)))
+    document = {"app": state, "next": plan["actions"], "deployments": history}
+    lines = [*_now(app, state, snapshot), *_last(history), *_next(snapshot, app)]
+    return document, lines
+
+
+def _now(app: str, state: Document, snapshot: Snapshot) -> list[str]:
+    desired = snapshot.targets[app].desired
+    lines = [f"{app} is {state['status']}, its container {state['health']}."]
+    if desired.trouble is None:
+        lines.append(f"  wanted    {desired.revision or 'default'} = {short(desired.resolved)}")
+    if state["running_revision"]:
+        lines.append(f"  running   {short(state['running_revision'])}, {state['image'][:19]}")
+    lines += [f"  container {c['name']} ({c['id']}) {c['state']}" for c in state["containers"]]
+    if state["hold"]:
+        lines.append(f"  held      {state['hold']}")
+    return lines
+
+
+def _last(history: list[Document]) -> list[str]:
+    if not history:
+        return ["It has never been deployed."]
+    lines = ["Last deployments, newest first:"]
+    for row in history:
+        end = row["outcome"] or row["status"]
+        lines.append(f"  {row['queued_at']}  {row['id']}  {row['kind']}: {end}")
+        lines.append(f"      cause:  {row['cause'] or row['title']}")
+        if row["reason"]:
+            lines.append(f"      reason: {row['reason']}")
+    return lines
+
+
+def _next(snapshot: Snapshot, app: str) -> list[str]:
+    actions = snapshot.plan.for_app(app)
+    if not actions:
+        return ["Next: nothing to do; it is what the spec says."]
+    lines = []
+    for action in actions:
+        lines.append(f"Next: {NEXT[action.kind]}: {action.cause}.")
+        if action.stages:
+            lines.append(f"  stages: {', '.join(action.stages)}")
+        if action.until:
+            lines.append(f"  until:  {action.until:%Y-%m-%d %H:%M:%S} UTC")
+    trouble = snapshot.targets[app].desired.trouble
+    if trouble and trouble.todo:
+        lines.append(f"  → {trouble.todo}")
+    return lines
