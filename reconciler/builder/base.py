@@ -1,7 +1,7 @@
 """What every build type can do. One module a kind; `BUILDERS` in the package lists them.
 
-A builder turns a build section and a checked-out directory into a `Recipe`; a backend
-(`buildkit` or `classic`) turns a recipe into an image.
+A builder turns a build section and a checked-out directory into a `Prepared` context; a backend
+(`buildkit` or `classic`) turns the `Recipe` made of it into an image.
 """
 
 from __future__ import annotations
@@ -13,6 +13,14 @@ from typing import Protocol
 
 from reconciler.host.job import Job
 from reconciler.spec.models import Build
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A build context and the Dockerfile in it, both absolute and free of symlinks."""
+
+    context: Path
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -38,21 +46,22 @@ class Recipe:
 class Builder(Protocol):
     """A build type."""
 
-    def prepare(self, app: str, build: Build, context: Path) -> Path:
-        """Make `context` ready, and return the Dockerfile in it.
+    def prepare(self, app: str, build: Build, context: Path) -> Prepared:
+        """Make the checked-out directory `context` ready. Safe to repeat.
 
         Raises `BuildError` when the Dockerfile or directory isn't there or lies outside.
         """
 
 
 class Backend(Protocol):
-    """A way to run a build on this host."""
+    """A way to run a build on this host. One object serves several threads."""
 
     name: str
 
     def build(self, recipe: Recipe, job: Job) -> str:
         """Build, log each line of output, and return the image id (`sha256:…`).
 
-        Raises `BuildError`, `EngineUnavailable`, `DiskFull`, or the job's `Stopped` within half
-        a second of its cancellation, with nothing of the build left running.
+        Raises `BuildError`, `RegistryUnavailable` (for a base image), `EngineUnavailable`,
+        `DiskFull`, or the job's `Stopped` within half a second of its cancellation, with
+        nothing of the build left running.
         """

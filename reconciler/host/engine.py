@@ -1,7 +1,8 @@
-"""One Docker engine: a light GET for reading, the SDK for everything that writes.
+"""One Docker engine: light requests over its socket, and the SDK.
 
 The SDK costs a quarter of a second to import, so what runs on every pass (`list` of containers)
-goes over the socket with `http.client`.
+and in every deployment's build and push goes over the socket with `http.client`; long answers
+that have to be cancelled are read by `host.stream`.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.errors import DeployError, DiskFull, EngineUnavailable, ReconcilerError
 
@@ -23,6 +25,56 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 TODO_UNAVAILABLE = "Start the engine or correct DOCKER_HOST; `reconcile doctor` tells more."
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of the engine's API. `path` has no version, so the engine's own one is used.
+
+    A sequence as a query's value repeats its name. A body that isn't bytes is sent in chunks.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | Iterable[bytes] | None = None
+
+    @property
+    def target(self) -> str:
+        """What stands in the request's first line."""
+        path = quote(self.path, safe="/:@")
+        return f"{path}?{urlencode(self.query, doseq=True)}" if self.query else path
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the engine said. Names in `headers` are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 300
+
+    @property
+    def message(self) -> str:
+        """The engine's own words for why it refused."""
+        return read_message(self.body)
+
+    def json(self) -> Any:
+        """The document in the body."""
+        return json.loads(self.body)
+
+
+def read_message(body: bytes) -> str:
+    """The text of an error's body: `{"message": …}`, or whatever it is."""
+    try:
+        return str(json.loads(body)["message"]).strip()
+    except (ValueError, KeyError, TypeError):
+        return body.decode("utf-8", "replace").strip()
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -36,6 +88,19 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
+def ask(connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
+    """Send the request and return the answer, its body still to be read."""
+    chunked = request.body is not None and not isinstance(request.body, bytes)
+    headers = {**request.headers, "Transfer-Encoding": "chunked"} if chunked else request.headers
+    try:
+        connection.request(
+            request.method, request.target, request.body, dict(headers), encode_chunked=chunked
+        )
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # an engine that refuses answers before it has read the whole body
+    return connection.getresponse()
+
+
 class Engine:
     """The engine at `url` (default: `DOCKER_HOST`, else the local socket)."""
 
@@ -46,20 +111,23 @@ class Engine:
 
     def get(self, path: str, query: Mapping[str, str] | None = None, timeout: float = 10) -> Any:
         """GET a JSON document, e.g. `/containers/json`. Raises `EngineUnavailable`."""
-        target = f"{path}?{urlencode(query)}" if query else path
+        answer = self.send(Request("GET", path, query or {}), timeout)
+        if not answer.ok:
+            raise self.unavailable(f"{path} was answered with {answer.status}: {answer.message}")
+        return answer.json()
+
+    def send(self, request: Request, timeout: float = 30) -> Answer:
+        """One short call; the caller judges the status. Raises `EngineUnavailable`."""
+        connection = self.connect(timeout)
         try:
-            connection = self._connect(timeout)
-            try:
-                connection.request("GET", target)
-                response = connection.getresponse()
-                body = response.read()
-            finally:
-                connection.close()
+            response = ask(connection, request)
+            body = response.read()
         except (OSError, http.client.HTTPException) as error:
             raise self.unavailable(str(error)) from error
-        if response.status != http.HTTPStatus.OK:
-            raise self.unavailable(f"{path} was answered with {response.status}")
-        return json.loads(body)
+        finally:
+            connection.close()
+        headers = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, headers, body)
 
     def unavailable(self, reason: str) -> EngineUnavailable:
         """The error for an engine that doesn't answer."""
@@ -67,7 +135,17 @@ class Engine:
             f"the Docker engine at {self.url} doesn't answer: {reason}", todo=TODO_UNAVAILABLE
         )
 
-    def _connect(self, timeout: float) -> http.client.HTTPConnection:
+    def connect(self, timeout: float) -> http.client.HTTPConnection:
+        """An open connection of the caller's own. Raises `EngineUnavailable`."""
+        connection = self._make_connection(timeout)
+        try:
+            connection.connect()
+        except OSError as error:
+            connection.close()
+            raise self.unavailable(error.strerror or str(error)) from error
+        return connection
+
+    def _make_connection(self, timeout: float) -> http.client.HTTPConnection:
         parts = urlsplit(self.url)
         if parts.scheme == "unix":
             return _UnixConnection(parts.path, timeout)

@@ -1,0 +1,86 @@
+"""Long calls of the engine's API that tell their progress: build, push and pull.
+
+All three end the same way when they are cancelled: the socket is shut down from the cancelling
+thread, the reader here meets the end of the stream, and the engine gives up what it did for a
+client that is gone (a build's step and its container end within a quarter of a second).
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import json
+import socket
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from reconciler.host.engine import Engine, Request, ask, read_message
+from reconciler.host.job import Job
+
+Message = dict[str, Any]
+T = TypeVar("T")
+
+
+class Refusal(Exception):  # noqa: N818 - it is the engine's answer, and callers turn it into errors
+    """The engine said no, before or in the middle of its answer.
+
+    `text` is in its own words. `status` is the HTTP status, `code` an error's own code (a build
+    step's exit code); 0 where there is none.
+    """
+
+    def __init__(self, text: str, *, status: int = 0, code: int = 0) -> None:
+        super().__init__(text)
+        self.text = text
+        self.status = status
+        self.code = code
+
+
+def stream(engine: Engine, request: Request, job: Job, take: Callable[[Message], None]) -> None:
+    """Send the request and give each message of the answer to `take`, until the answer ends.
+
+    Raises the job's `Stopped` when it is cancelled, `Refusal`, or `EngineUnavailable` when the
+    engine goes away in the middle. Takes as long as it takes: silence is no error.
+    """
+    job.cancel.check()
+    connection = engine.connect(timeout=10)
+    try:
+        own_socket: socket.socket = connection.sock
+        own_socket.settimeout(None)
+        with (
+            job.cancel.interrupting(functools.partial(_shut_down, own_socket)),
+            _reading(engine, request, job, lambda: ask(connection, request)) as response,
+        ):
+            if response.status >= 300:
+                body = _reading(engine, request, job, response.read)
+                raise Refusal(read_message(body), status=response.status)
+            while line := _reading(engine, request, job, response.readline):
+                take(_parse(line))
+    finally:
+        connection.close()
+    job.cancel.check()
+
+
+def _reading(engine: Engine, request: Request, job: Job, read: Callable[[], T]) -> T:
+    """Only the engine's own silence is its fault, not what goes wrong in `take`."""
+    try:
+        return read()
+    except (OSError, http.client.HTTPException) as error:
+        job.cancel.check()
+        problem = engine.unavailable(f"it went away in the middle of {request.path}: {error}")
+        problem.app = job.app
+        raise problem from error
+
+
+def _parse(line: bytes) -> Message:
+    message: Message = json.loads(line)
+    if "error" in message:
+        detail = message.get("errorDetail") or {}
+        raise Refusal(str(message["error"]).strip(), code=int(detail.get("code") or 0))
+    return message
+
+
+def _shut_down(own_socket: socket.socket) -> None:
+    try:
+        own_socket.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it ended by itself
