@@ -11,6 +11,8 @@
 # Functions print to stderr and return non-zero, or end the script, with what to do.
 
 TREE=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SCRIPT=$(realpath "$0")
+PATH_BEFORE=$PATH
 PATH=$PATH:/usr/sbin:/sbin
 exit_commands=()
 
@@ -96,40 +98,53 @@ make_venv() {
         --constraint "$TREE/constraints.txt" --editable "$TREE${2:+[$2]}" || fail "pip couldn't install this project."
 }
 
-engine_answers() { "${DOCKER:-docker}" version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+# engine_answers: whether the engine of DOCKER_HOST, or else of docker's context, does.
+engine_answers() {
+    local host
+    host=$(docker version --format '{{.Server.Version}}' >/dev/null 2>&1 &&
+        docker context inspect --format '{{.Endpoints.docker.Host}}') || return 1
+    export DOCKER_HOST=${DOCKER_HOST:-$host}
+}
+
+owns_engine() { [ "$(cut -d ' ' -f 1 "${OWN_ENGINE:-/}/owner" 2>/dev/null)" = $$ ]; }
+
+private_engine() { env PYTHONPATH="$TREE" python3 -m tests.support.engine "$@"; }
 
 # ensure_engine "$@": use the engine of DOCKER_HOST, or this machine's, when it answers. Else, as
 # root, start one in a network namespace of its own that ends with this script. As published
 # ports are reachable from within only, the script starts once more in there, with the arguments
-# given here; there is no network in there, so fetch what you need before.
+# given here. There is no network in there: fetch what you need before.
 ensure_engine() {
-    if [ -n "${OWN_ENGINE_HOME:-}" ]; then
-        at_exit python3 -m tests.support.engine remove "$OWN_ENGINE_HOME"
-        export PYTHONPATH=$TREE${PYTHONPATH:+:$PYTHONPATH}
-        return
-    fi
+    if owns_engine; then return; fi
+    ensure_packages docker:docker.io
     if engine_answers; then return; fi
-    is_root || fail "No Docker engine answers. Start one, or run this as root to have a private one for its time."
+    is_root || fail "No Docker engine answers. Start one, or run this as root to have a private one meanwhile."
+    ensure_packages dockerd:docker.io iptables ip:iproute2 nsenter:util-linux
     say "no Docker engine answers: starting a private one"
-    OWN_ENGINE_HOME=$(cd "$TREE" && python3 -m tests.support.engine start $$)
-    export OWN_ENGINE_HOME DOCKER_HOST=unix://$OWN_ENGINE_HOME/docker.sock
-    exec nsenter --net="$OWN_ENGINE_HOME/net" -- "$BASH" "$0" "$@"
+    private_engine reap
+    OWN_ENGINE=$(private_engine start $$) || fail "The private engine didn't start."
+    export OWN_ENGINE DOCKER_HOST=unix://$OWN_ENGINE/docker.sock
+    exec nsenter --net="$OWN_ENGINE/net" -- env PATH="$PATH_BEFORE" "$BASH" "$SCRIPT" "$@"
 }
 
 # make_base_image NAME: busybox with its applets as an image, without any registry.
-# Does nothing when the engine has NAME already.
+# Does nothing when the engine has NAME already. Needs the package busybox-static.
 make_base_image() (
     docker=${DOCKER:-docker}
+    busybox=$(command -v busybox) || fail "Missing: busybox-static."
+    if ldd "$busybox" >/dev/null 2>&1; then fail "$busybox needs libraries: install busybox-static instead."; fi
     if "$docker" image inspect "$1" >/dev/null 2>&1; then return; fi
     root=$(mktemp -d)
     trap 'rm -rf "$root"' EXIT
     mkdir -p "$root"/{bin,dev,etc,home,proc,root,sys,tmp,usr/bin,var/www}
     chmod 755 "$root"
     chmod 1777 "$root/tmp"
-    cp "$(command -v busybox)" "$root/bin/busybox"
+    cp "$busybox" "$root/bin/busybox"
     "$root/bin/busybox" --install "$root/bin"
     printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/home:/bin/false >"$root/etc/passwd"
     printf '%s\n' root:x:0: nogroup:x:65534: >"$root/etc/group"
     tar -C "$root" --owner=0 --group=0 -c . | "$docker" import \
         --change 'ENV PATH=/usr/bin:/bin' --change 'CMD ["sh"]' - "$1" >/dev/null
 )
+
+if owns_engine; then at_exit private_engine remove "$OWN_ENGINE"; fi

@@ -38,7 +38,8 @@ PREFIX = "rt-"
 CONTAINERD_PID = "exec/containerd/containerd.pid"
 SBIN = "/usr/sbin:/sbin"
 LIBRARY = Path(__file__).parent.parent / "lib.sh"
-TOOLS = ("dockerd", "docker", "iptables", "docker-registry", "busybox", "ip", "nsenter")
+TOOLS = ("dockerd", "docker", "iptables", "ip", "nsenter")
+TEST_TOOLS = (*TOOLS, "docker-registry", "busybox")
 
 NEEDS_ROOT = """\
 These tests start private Docker engines, and that needs root.
@@ -82,7 +83,7 @@ class PrivateEngine:
         That is the test session's first process, or this one, unless told otherwise.
         `config` is what daemon.json would hold, such as {"live-restore": True}.
         """
-        if why := why_no_engine():
+        if why := why_no_engine(TOOLS):
             raise RuntimeError(why)
         engine = cls(_make_home(owner or int(os.environ.get(OWNER, os.getpid()))))
         (engine.home / "daemon.json").write_text(json.dumps(config or {}))
@@ -318,12 +319,12 @@ def _has_buildkit(cli: str) -> bool:
     )
 
 
-def why_no_engine() -> str:
+def why_no_engine(tools: Sequence[str] = TEST_TOOLS) -> str:
     """Why no private engine can be started here, and what to do; "" where one can."""
     if os.geteuid():
         return NEEDS_ROOT
     search = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-    missing = [tool for tool in TOOLS if not shutil.which(tool, path=search)]
+    missing = [tool for tool in tools if not shutil.which(tool, path=search)]
     return NEEDS_PACKAGES.format(missing=", ".join(missing)) if missing else ""
 
 
@@ -421,13 +422,20 @@ def _read_pid(file: Path) -> int:
     return pid if system.is_alive(pid) else 0
 
 
+def _start_for(owner: int) -> None:
+    engine = PrivateEngine.create(owner)
+    try:
+        engine.start()
+    except BaseException:
+        engine.remove()
+        raise
+    print(engine.home)
+
+
 def main(argv: list[str]) -> None:
     match argv:
         case ["start", owner]:
-            reap_orphans()
-            engine = PrivateEngine.create(int(owner))
-            engine.start()
-            print(engine.home)
+            _start_for(int(owner))
         case ["remove", home]:
             remove_home(Path(home))
         case ["reap"]:
