@@ -87,7 +87,6 @@ class PrivateEngine:
             raise RuntimeError(why)
         engine = cls(_make_home(owner or int(os.environ.get(OWNER, os.getpid()))))
         (engine.home / "daemon.json").write_text(json.dumps(config or {}))
-        (engine.home / "docker-config").mkdir()
         system.make_namespace(engine.namespace)
         return engine
 
@@ -188,7 +187,8 @@ class PrivateEngine:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
-                env=_base_environment(),
+                # An engine writes what containerd says in trouble into the temporary directory.
+                env=_base_environment() | {"TMPDIR": str(self.home)},
                 cwd="/",
                 check=True,
             )
@@ -201,11 +201,13 @@ class PrivateEngine:
     # Speaking to it
 
     def env(self) -> dict[str, str]:
-        """This process's environment with DOCKER_HOST and an empty docker config of its own."""
-        return _base_environment() | {
-            "DOCKER_HOST": self.url,
-            "DOCKER_CONFIG": str(self.home / "docker-config"),
-        }
+        """This process's environment with DOCKER_HOST and a docker config of its own.
+
+        The config is empty at first, and each process of the test session has another.
+        """
+        config = self.home / f"docker-config-{os.getpid()}"
+        config.mkdir(exist_ok=True)
+        return _base_environment() | {"DOCKER_HOST": self.url, "DOCKER_CONFIG": str(config)}
 
     def docker(
         self, *argv: str | Path, stdin: str | None = None, env: dict[str, str] | None = None
