@@ -94,8 +94,10 @@ make_venv() {
     say "making a virtualenv in $VENV"
     rm -rf "$VENV"
     "$1" -m venv "$VENV"
-    "$VENV/bin/pip" install -qq --disable-pip-version-check \
+    mkdir "$VENV/tmp" # pip, when killed, leaves its files
+    TMPDIR=$VENV/tmp "$VENV/bin/pip" install -qq --disable-pip-version-check \
         --constraint "$TREE/constraints.txt" --editable "$TREE${2:+[$2]}" || fail "pip couldn't install this project."
+    rm -rf "$VENV/tmp"
 }
 
 # engine_answers: whether the engine of DOCKER_HOST, or else of docker's context, does.
