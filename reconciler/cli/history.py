@@ -76,7 +76,7 @@ def logs(
     """
     name = find_app(options.load(), app)
     if container:
-        return _container_logs(name, lines or 100, follow=follow)
+        return _container_logs(options, name, lines or 100, follow=follow)
     store = Store(options.state_dir)
     row = _choose(store, name, deployment)
     if options.json:
@@ -110,12 +110,12 @@ def _show(store: Store, row: Deployment, lines: int | None, *, follow: bool) -> 
             click.echo(added, nl=False)
 
 
-def _container_logs(app: str, lines: int, *, follow: bool) -> int:
+def _container_logs(options: Options, app: str, lines: int, *, follow: bool) -> int:
     from reconciler.host.engine import Engine
     from reconciler.runtime import RUNTIMES
 
     engine = Engine()
-    observed = RUNTIMES["docker"](engine).observe(app.partition("/")[0])
+    observed = RUNTIMES["docker"](engine, options.state_dir).observe(app.partition("/")[0])
     containers = observed.apps.get(app, ())
     if not containers:
         raise UsageError(f"{app} has no container", todo="`reconcile explain` says why.")

@@ -28,7 +28,7 @@ def status(options: Options) -> int:
     store = Store(options.state_dir)
     away: EngineUnavailable | None = None
     try:
-        observed = RUNTIMES["docker"](Engine()).observe(project)
+        observed = RUNTIMES["docker"](Engine(), options.state_dir).observe(project)
     except EngineUnavailable as error:
         observed, away = None, error
     document = status_document(store, project, wanted, observed)

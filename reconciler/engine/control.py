@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
 from reconciler.engine.requests import TITLES, Asked, repeat_request, target_request
-from reconciler.errors import Cancelled, Killed, Stopped, UsageError
+from reconciler.errors import Stopped, UsageError
 from reconciler.host.job import Cancellation, Job
 from reconciler.host.lock import locked
 from reconciler.host.owner import current_owner, is_alive, pid_of
 from reconciler.pipeline.context import Tools
+from reconciler.pipeline.ending import stop_reason
 from reconciler.pipeline.runner import run_deployment
 from reconciler.plan.hashes import target_hash
 from reconciler.source.base import Resolved
@@ -190,7 +191,7 @@ def cancel(tools: Tools, app: str) -> Stop:
     row = queue.request_stop(tools.store, app, "cancel")
     if row is None:
         return Stop(None)
-    reason = Cancelled("cancelled by hand", app=app)
+    reason = stop_reason("cancel", app)
     return Stop(_await_end(tools, row, CANCEL_PATIENCE_SECONDS) or _end_here(tools, row, reason))
 
 
@@ -203,12 +204,12 @@ def kill(tools: Tools, app: str) -> Stop:
         return Stop(None)
     killed = _kill_child(row)
     ended = _await_end(tools, row, KILL_PATIENCE_SECONDS)
-    reason = Killed("killed by hand", app=app)
+    reason = stop_reason("kill", app)
     return Stop(ended or _end_here(tools, row, reason), killed)
 
 
 def _await_end(tools: Tools, row: Deployment, patience: float) -> Deployment | None:
-    """The row once it has ended; None at the end of the patience, or at once when its owner died."""
+    """The row once it has ended; None when the patience ends first, or its owner has died."""
     deadline = time.monotonic() + patience
     while time.monotonic() < deadline:
         current = tools.store.find_deployment(row.id)

@@ -31,7 +31,7 @@ def open_tools(state_dir: Path, listen: Listener = ignore) -> Iterator[Tools]:
         yield Tools(
             store=store,
             engine=engine,
-            runtime=RUNTIMES["docker"](engine),
+            runtime=RUNTIMES["docker"](engine, state_dir),
             redactor=Redactor(),
             clock=time.time,
             retry_delay=retry_delay,

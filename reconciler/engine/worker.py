@@ -7,15 +7,16 @@ daemon works on whatever is there. Both stop with `stop`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from reconciler import queue
-from reconciler.errors import Cancelled, Interrupted, Killed, LeaseLost, Stopped
+from reconciler.errors import Interrupted, Stopped
 from reconciler.host.job import Cancellation
 from reconciler.host.owner import current_owner
 from reconciler.pipeline.context import Tools
+from reconciler.pipeline.ending import stop_reason
 from reconciler.pipeline.runner import run_deployment
 from reconciler.queue import Claim
 from reconciler.state.records import Deployment
@@ -25,12 +26,6 @@ POLL_SECONDS = 0.05
 
 STOP_POLL_SECONDS = 0.1
 """How often the owner of a deployment looks whether it shall end: cancel works within a second."""
-
-_STOPS: dict[str, Callable[[str], Stopped]] = {
-    "cancel": lambda app: Cancelled("cancelled by hand", app=app),
-    "kill": lambda app: Killed("killed by hand", app=app),
-    "lost": lambda app: LeaseLost("another process took the deployment over", app=app),
-}
 
 
 @dataclass
@@ -88,7 +83,7 @@ class Leases:
         how = queue.read_stop(self.tools.store, claim)
         still_running = claim.id in self._running
         if how and still_running:
-            cancel.cancel(_STOPS[how](claim.deployment.app))
+            cancel.cancel(stop_reason(how, claim.deployment.app))
 
 
 class Workers:

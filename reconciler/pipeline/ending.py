@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from reconciler.errors import Cancelled, Interrupted, Killed, ReconcilerError
+from reconciler.errors import (
+    Cancelled,
+    Interrupted,
+    Killed,
+    LeaseLost,
+    ReconcilerError,
+    Stopped,
+)
 from reconciler.pipeline.context import Context
 from reconciler.queue import Ending
 from reconciler.state.apps import FailedTry
@@ -12,6 +19,15 @@ OUTCOMES: tuple[tuple[type[ReconcilerError], str], ...] = (
     (Killed, "killed"),
     (Interrupted, "interrupted"),
 )
+
+
+def stop_reason(how: str, app: str) -> Stopped:
+    """The error for what `queue.read_stop` tells: cancel, kill or lost."""
+    if how == "cancel":
+        return Cancelled("cancelled by hand", app=app)
+    if how == "kill":
+        return Killed("killed by hand", app=app)
+    return LeaseLost("another process took the deployment over", app=app)
 
 
 def describe_end(context: Context, error: Exception, *, restored: bool) -> Ending:

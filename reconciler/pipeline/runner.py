@@ -26,6 +26,7 @@ from reconciler.errors import (
     Interrupted,
     LeaseLost,
     ReconcilerError,
+    Stopped,
     TimedOut,
 )
 from reconciler.host.job import Cancellation, Job
@@ -33,7 +34,7 @@ from reconciler.host.owner import describe_process, is_alive, pid_of
 from reconciler.host.process import end_group
 from reconciler.pipeline import build, clone, deploy, health, push, remove
 from reconciler.pipeline.context import Context, Tools
-from reconciler.pipeline.ending import describe_end
+from reconciler.pipeline.ending import describe_end, stop_reason
 from reconciler.pipeline.images import find_image
 from reconciler.pipeline.log import DeploymentLog
 from reconciler.queue import Claim, Ending, StageResult
@@ -185,6 +186,7 @@ def _settle(context: Context) -> None:
 
 def _end_badly(context: Context, log: DeploymentLog, error: Exception) -> Ending:
     """Put the old container back if it was stopped, and say how and why it ended."""
+    error = _asked_to_stop(context) or error
     if isinstance(error, ReconcilerError | ValidationError):
         log.write(str(error))
     else:
@@ -192,6 +194,14 @@ def _end_badly(context: Context, log: DeploymentLog, error: Exception) -> Ending
     log.stage = "revert"
     restored = _revert(context, log)
     return describe_end(context, error, restored=restored)
+
+
+def _asked_to_stop(context: Context) -> Stopped | None:
+    """A killed child looks like a broken build, until one looks at what was asked for."""
+    how = queue.read_stop(context.tools.store, context.claim)
+    if how == "lost":
+        raise stop_reason(how, context.name)
+    return stop_reason(how, context.name) if how else None
 
 
 def _revert(context: Context, log: DeploymentLog) -> bool:

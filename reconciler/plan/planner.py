@@ -80,7 +80,7 @@ def _decide(view: _View, removals: _Removals) -> Iterator[Action]:
     action = _act(view, view.desired)
     if action is not None:
         yield action
-    if not view.recorded.in_flight:
+    if not view.recorded.in_flight and (action is None or action.kind != "hold"):
         yield from _clean(view)
 
 

@@ -1,0 +1,50 @@
+"""`doctor`."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+
+import click
+
+from reconciler.cli.options import Options, common_options
+from reconciler.cli.output import print_json
+from reconciler.engine.doctor import Finding, examine
+from reconciler.errors import SpecError
+
+MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+
+
+@click.command()
+@common_options
+def doctor(options: Options) -> int:
+    """Check engine, builder, git, state directory and the spec's registries.
+
+    Says what works, what doesn't, and what to do. Exits with 69 when something doesn't.
+    """
+    findings: list[Finding] = []
+    loaded = None
+    if options.file.exists():
+        try:
+            loaded = options.load()
+            findings.append(Finding("ok", "spec", f"{options.file} is valid"))
+        except SpecError as error:
+            text = f"{options.file}: {error.what}"
+            findings.append(Finding("error", "spec", text, "Run `reconcile validate`."))
+    if not options.json:
+        for finding in findings:
+            _print(finding)
+    for finding in examine(options.state_dir, loaded, time.time()):
+        findings.append(finding)
+        if not options.json:
+            _print(finding)
+    if options.json:
+        print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
+    return 69 if any(finding.level == "error" for finding in findings) else 0
+
+
+def _print(finding: Finding) -> None:
+    mark, colour = MARKS[finding.level]
+    click.echo(f"{click.style(mark, fg=colour)} {finding.subject}: {finding.text}")
+    if finding.todo:
+        click.echo(f"    → {finding.todo}")

@@ -1,0 +1,171 @@
+"""What may go: old deployments with their logs, old images, checkouts of dead deployments.
+
+Never what runs, waits, serves, or was the last to succeed; never an image that a container uses.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.host.images import BuiltImage, list_built, remove_image
+from reconciler.pipeline.context import Tools
+from reconciler.spec.loader import LoadedSpec
+from reconciler.state.records import Deployment
+from reconciler.state.store import Store
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How much stays of one app, beside what always stays."""
+
+    deployments: int
+    images: int
+
+
+@dataclass
+class Freed:
+    """What went, or with a dry run would go. `size` is in bytes; of an image it is its whole
+    size, layers that it shares with others included, as `docker image ls` shows it.
+    """
+
+    deployments: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+    log_bytes: int = 0
+    image_bytes: int = 0
+    checkout_bytes: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.log_bytes + self.image_bytes + self.checkout_bytes
+
+    def add(self, other: Freed) -> None:
+        """Sum up."""
+        self.deployments += other.deployments
+        self.images += other.images
+        self.kept += other.kept
+        self.log_bytes += other.log_bytes
+        self.image_bytes += other.image_bytes
+        self.checkout_bytes += other.checkout_bytes
+
+
+def clear_app(tools: Tools, app: str, keep: Keep, *, dry_run: bool) -> Freed:
+    """Remove one app's old deployments and images. Raises `EngineUnavailable`."""
+    freed = Freed()
+    _clear_images(tools, app, keep.images, freed, dry_run=dry_run)
+    _clear_deployments(tools.store, app, keep.deployments, freed, dry_run=dry_run)
+    return freed
+
+
+def collect_garbage(tools: Tools, loaded: LoadedSpec, *, dry_run: bool) -> Freed:
+    """Apply each app's retention, and sweep what dead deployments left on the disk."""
+    freed = Freed()
+    project = loaded.spec.project
+    for name, app in loaded.spec.apps.items():
+        keep = Keep(app.retention.deployments, app.retention.images)
+        freed.add(clear_app(tools, f"{project}/{name}", keep, dry_run=dry_run))
+    freed.checkout_bytes += sweep_checkouts(tools.store, dry_run=dry_run)
+    return freed
+
+
+def sweep_checkouts(store: Store, *, dry_run: bool = False) -> int:
+    """Remove checkouts that no unfinished deployment needs; how many bytes that are."""
+    needed = {row.id for row in store.unfinished()}
+    root = store.checkout_path("any").parent
+    size = 0
+    for directory in root.iterdir() if root.is_dir() else ():
+        if directory.name not in needed:
+            size += _tree_size(directory)
+            if not dry_run:
+                shutil.rmtree(directory, ignore_errors=True)
+    return size
+
+
+# -- images ----------------------------------------------------------------------------------
+
+
+def _clear_images(tools: Tools, app: str, count: int, freed: Freed, *, dry_run: bool) -> None:
+    protected = _protected_images(tools.store, app, count)
+    for image in list_built(tools.engine, app):
+        if image.id in protected:
+            continue
+        if not dry_run:
+            removal = remove_image(tools.engine, image)
+            if not removal.removed:
+                freed.kept.append(f"{_name(image)}: {removal.reason}")
+                continue
+            _forget_build(tools.store, image)
+        freed.images.append(_name(image))
+        freed.image_bytes += image.size
+
+
+def _protected_images(store: Store, app: str, count: int) -> set[str]:
+    """Images of the last `count` successful versions, of what serves, waits or runs."""
+    versions: list[str] = []
+    for row in store.list_succeeded(app):
+        if row.image_id and row.image_id not in versions:
+            versions.append(row.image_id)
+    unfinished = {row.image_id for row in store.unfinished(app)}
+    asked = {row.read_request().image_id for row in store.unfinished(app)}
+    return {*versions[: max(count, 1)], *unfinished, *asked, _serving_image(store, app)}
+
+
+def _serving_image(store: Store, app: str) -> str:
+    row = store.find_app(app)
+    serving = store.find_deployment(row.serving) if row and row.serving else None
+    return serving.image_id if serving else ""
+
+
+def _forget_build(store: Store, image: BuiltImage) -> None:
+    with store.transaction() as connection:
+        connection.execute("DELETE FROM builds WHERE image_id = ?", (image.id,))
+
+
+def _name(image: BuiltImage) -> str:
+    return image.tags[0] if image.tags else image.id[:19]
+
+
+# -- deployments -----------------------------------------------------------------------------
+
+
+def _clear_deployments(store: Store, app: str, count: int, freed: Freed, *, dry_run: bool) -> None:
+    ended = [row for row in store.list_deployments(app, -1) if row.ended]
+    protected = {row.id for row in ended[:count]} | _protected_deployments(store, app)
+    old = [row for row in ended if row.id not in protected]
+    for row in old:
+        freed.deployments.append(row.id)
+        freed.log_bytes += _file_size(store.log_path(app, row.id))
+    if not dry_run:
+        _forget_deployments(store, old)
+
+
+def _protected_deployments(store: Store, app: str) -> set[str]:
+    row = store.find_app(app)
+    latest = store.list_succeeded(app, 1)
+    return {row.serving if row else "", *(one.id for one in latest)}
+
+
+def _forget_deployments(store: Store, rows: Iterable[Deployment]) -> None:
+    """Rows first, in one transaction; a log without a row is harmless, the other way isn't."""
+    rows = list(rows)
+    ids = [(row.id,) for row in rows]
+    with store.transaction() as connection:
+        for table in ("stages", "events"):
+            connection.executemany(f"DELETE FROM {table} WHERE deployment = ?", ids)  # noqa: S608
+        connection.executemany("DELETE FROM deployments WHERE id = ?", ids)
+    for row in rows:
+        store.log_path(row.app, row.id).unlink(missing_ok=True)
+
+
+def _file_size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _tree_size(directory: Path) -> int:
+    return sum(_file_size(path) for path in directory.rglob("*") if not path.is_symlink())

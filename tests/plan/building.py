@@ -1,0 +1,125 @@
+"""Builds the three states from short data, for cases and properties."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from reconciler.plan.hashes import build_hash, run_hash, target_hash
+from reconciler.plan.states import (
+    Container,
+    Desired,
+    DesiredApp,
+    Failure,
+    Hold,
+    InFlight,
+    Observed,
+    Recorded,
+    RecordedApp,
+    Serving,
+    Trouble,
+)
+
+NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+IMAGE = "sha256:" + "1" * 64
+
+BASE: dict[str, Any] = {
+    "revision": "main",
+    "resolved": "a" * 40,
+    "build": {"source..": "tree-1"},
+    "run": {"env.LOG_LEVEL": "info"},
+    "settings": {},
+}
+
+
+def desired_app(name: str, data: Mapping[str, Any]) -> DesiredApp:
+    """An app that `BASE` describes, changed by `data`."""
+    values = {**BASE, **data}
+    if "trouble" in values:
+        trouble = Trouble(values["trouble"], passing=values.pop("passing", True))
+        return DesiredApp(name, suspended=values.get("suspended", False), trouble=trouble)
+    return DesiredApp(app=name, **values)
+
+
+def make_desired(data: Mapping[str, Any]) -> Desired:
+    apps = {
+        f"shop/{name}": desired_app(f"shop/{name}", app or {}) for name, app in data["apps"].items()
+    }
+    policy = {key: data[key] for key in ("prune", "allow_removals", "retry_now") if key in data}
+    return Desired(project="shop", apps=apps, **policy)
+
+
+def make_recorded(data: Mapping[str, Any]) -> Recorded:
+    return Recorded(
+        {f"shop/{name}": _recorded(f"shop/{name}", app or {}) for name, app in data.items()}
+    )
+
+
+def _recorded(name: str, data: Mapping[str, Any]) -> RecordedApp:
+    return RecordedApp(
+        app=name,
+        serving=_serving(name, data["serving"] or {}) if "serving" in data else None,
+        failures={
+            target_hash(desired_app(name, one.get("of") or {})): Failure(
+                "dep-failed", one["reason"], one.get("attempts", 1), _moment(one.get("retry_in"))
+            )
+            for one in data.get("failures", [])
+        },
+        in_flight=tuple(
+            InFlight(
+                f"dep-{index}",
+                one["status"],
+                target_hash(desired_app(name, one.get("of") or {})),
+                one.get("kind", "apply"),
+            )
+            for index, one in enumerate(data.get("in_flight", []))
+        ),
+        hold=_hold(name, data["hold"]) if "hold" in data else None,
+        images={build_hash(build): IMAGE for build in data.get("images", [])},
+    )
+
+
+def _serving(name: str, data: Mapping[str, Any]) -> Serving:
+    values = {**BASE, **data}
+    return Serving(
+        deployment="dep-serving",
+        target=target_hash(desired_app(name, {k: v for k, v in data.items() if k in BASE})),
+        revision=values["revision"],
+        resolved=values["resolved"],
+        build=values["build"],
+        run=values["run"],
+        settings=values["settings"],
+        image_id=IMAGE,
+        pushed_to=values.get("pushed_to", ""),
+        container="c" * 64,
+    )
+
+
+def _hold(name: str, data: Mapping[str, Any]) -> Hold:
+    against = data.get("against")
+    target = target_hash(desired_app(name, against)) if against is not None else ""
+    return Hold(data["kind"], data["reason"], _moment(data.get("until_in")), target)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else NOW + timedelta(seconds=seconds)
+
+
+def make_observed(data: Mapping[str, Any]) -> Observed:
+    return Observed(
+        {
+            f"shop/{name}": tuple(_container(f"shop/{name}", one or {}) for one in containers)
+            for name, containers in data.items()
+        }
+    )
+
+
+def _container(name: str, data: Mapping[str, Any]) -> Container:
+    values = {"state": "running", "deployment": "dep-serving", "id": "c" * 64, **data}
+    of = values.pop("of", None)
+    hashes = {}
+    if of is not None:
+        app = desired_app(name, of)
+        hashes = {"build_hash": build_hash(app.build), "run_hash": run_hash(IMAGE, app.run)}
+    return Container(app=name, name=name.replace("/", "-"), image_id=IMAGE, **hashes, **values)

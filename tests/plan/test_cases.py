@@ -1,0 +1,50 @@
+"""Each case is a file's entry: desired, recorded, observed, and the plan as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from reconciler.plan.actions import Plan
+from reconciler.plan.planner import make_plan
+from tests.plan.building import NOW, make_desired, make_observed, make_recorded
+
+
+def load_cases() -> list[Any]:
+    cases = []
+    for path in sorted((Path(__file__).parent / "cases").glob("*.yaml")):
+        for name, case in yaml.safe_load(path.read_text()).items():
+            cases.append(pytest.param(case, id=f"{path.stem}: {name}"))
+    return cases
+
+
+def describe(plan: Plan) -> list[str]:
+    lines = []
+    for action in plan.actions:
+        line = f"{action.app.removeprefix('shop/')} {action.kind}: {action.cause}"
+        if action.stages:
+            line += f" [{' '.join(action.stages)}]"
+        if action.until:
+            line += f" until +{(action.until - NOW).total_seconds():.0f}s"
+        lines.append(line)
+    return lines
+
+
+@pytest.mark.parametrize("case", load_cases())
+def test_plan(case: dict[str, Any]) -> None:
+    plan = make_plan(
+        make_desired(case["desired"]),
+        make_recorded(case.get("recorded", {})),
+        make_observed(case.get("observed", {})),
+        NOW,
+    )
+    assert describe(plan) == case["plan"]
+    assert plan.changes == case.get(
+        "changes", any(line.split()[1].rstrip(":") in CHANGE_WORDS for line in case["plan"])
+    )
+
+
+CHANGE_WORDS = {"deploy", "restart", "push", "heal", "remove", "clean"}
