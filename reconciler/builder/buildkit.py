@@ -13,7 +13,7 @@ from pathlib import Path
 from reconciler.builder.base import Recipe
 from reconciler.builder.failure import build_error
 from reconciler.builder.progress import BuildLog
-from reconciler.errors import BuildError, ReconcilerError
+from reconciler.errors import BuildError, EngineUnavailable, ReconcilerError
 from reconciler.host.engine import Engine, Request
 from reconciler.host.job import Job
 from reconciler.host.process import Command, run_command
@@ -26,7 +26,7 @@ _LONGEST_SECRET = 100_000
 _ENGINE_GONE = re.compile(
     r"cannot connect to the docker daemon|error during connect|transport is closing"
     r"|error reading from server|failed to (?:receive status|dial)|connection error"
-    r"|code = Unavailable",
+    r"|code = Unavailable|server did not provide an image ID",
     re.IGNORECASE,
 )
 _ENVIRONMENT = {
@@ -68,13 +68,17 @@ class BuildKit:
 
     def _make_error(self, progress: BuildLog, app: str) -> ReconcilerError:
         failure = progress.failure()
-        if not failure.step:
-            if _ENGINE_GONE.search(failure.message):
-                problem = self.engine.unavailable(failure.message)
-                problem.app = app
-                return problem
-            self.engine.send(Request("GET", "/_ping"))
+        if not failure.step and (reason := self._why_gone(failure.message)):
+            return self.engine.unavailable(reason, app)
         return build_error(failure, app)
+
+    def _why_gone(self, message: str) -> str:
+        """What the CLI says of an engine that died depends on what it was doing."""
+        try:
+            self.engine.send(Request("GET", "/_ping"))
+        except EngineUnavailable as error:
+            return error.what.partition(": ")[2]
+        return message if _ENGINE_GONE.search(message) else ""
 
 
 def make_command(cli: str, url: str, recipe: Recipe, id_file: Path) -> Command:

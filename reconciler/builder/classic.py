@@ -25,6 +25,9 @@ GET_BUILDKIT = (
 _STEP = re.compile(r"Step (\d+/\d+) : (.*)")
 _RUNNING = re.compile(r" ---> Running in ([0-9a-f]+)")
 _REMOVED = re.compile(r"(?: ---> )?Remov(?:ing|ed) intermediate container [0-9a-f]+")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+"""The engine paints what a step writes to stderr."""
+_ITS_OWN = re.compile(r"Step \d+/\d+ : | ---> |Remov\w+ intermediate |Successfully ")
 _BUILDKIT_ONLY = re.compile(
     r"requires BuildKit|Unknown flag: (?:link|mount|security|network|checksum|parents|exclude)"
 )
@@ -65,7 +68,7 @@ class Classic:
             self._remember(output.container)
             raise
         if not output.image_id:
-            raise self.engine.unavailable("it ended a build without naming the image")
+            raise self.engine.unavailable("it ended a build without naming the image", recipe.app)
         return output.image_id
 
     def _clean_up(self, output: BuildOutput) -> None:
@@ -109,6 +112,7 @@ class BuildOutput:
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log = log
         self._output: deque[str] = deque(maxlen=LINES_KEPT)
+        self._rest = ""
         self.step = ""
         self.container = ""
         self.image_id = ""
@@ -117,8 +121,17 @@ class BuildOutput:
         """One message of the engine's answer."""
         if image_id := (message.get("aux") or {}).get("ID"):
             self.image_id = image_id
-        for line in str(message.get("stream") or "").splitlines():
+        text = _COLOURS.sub("", str(message.get("stream") or ""))
+        if _ITS_OWN.match(text):
+            self.flush()
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
             self._take_line(line.rstrip())
+
+    def flush(self) -> None:
+        """A step's last line may lack its newline."""
+        rest, self._rest = self._rest, ""
+        self._take_line(rest.rstrip())
 
     def _take_line(self, line: str) -> None:
         if not line:
@@ -136,6 +149,7 @@ class BuildOutput:
 
     def failure(self, refusal: Refusal) -> Failure:
         """How the build ended, once it has ended badly."""
+        self.flush()
         instruction = self.step.partition("] ")[2]
         words = instruction.split()
         image = words[1] if words[:1] == ["FROM"] and len(words) > 1 else ""

@@ -129,10 +129,12 @@ class Engine:
         headers = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, headers, body)
 
-    def unavailable(self, reason: str) -> EngineUnavailable:
+    def unavailable(self, reason: str, app: str = "") -> EngineUnavailable:
         """The error for an engine that doesn't answer."""
         return EngineUnavailable(
-            f"the Docker engine at {self.url} doesn't answer: {reason}", todo=TODO_UNAVAILABLE
+            f"the Docker engine at {self.url} doesn't answer: {reason}",
+            app=app,
+            todo=TODO_UNAVAILABLE,
         )
 
     def connect(self, timeout: float) -> http.client.HTTPConnection:
@@ -194,6 +196,4 @@ class Engine:
                 ) from error
             raise otherwise(f"the engine refused: {text}", app=app) from error
         except (requests.exceptions.RequestException, docker.errors.DockerException) as error:
-            problem = self.unavailable(str(error))
-            problem.app = app
-            raise problem from error
+            raise self.unavailable(str(error), app) from error

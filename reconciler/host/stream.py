@@ -14,6 +14,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from reconciler.errors import EngineUnavailable
 from reconciler.host.engine import Engine, Request, ask, read_message
 from reconciler.host.job import Job
 
@@ -42,7 +43,7 @@ def stream(engine: Engine, request: Request, job: Job, take: Callable[[Message],
     engine goes away in the middle. Takes as long as it takes: silence is no error.
     """
     job.cancel.check()
-    connection = engine.connect(timeout=10)
+    connection = _reading(engine, request, job, lambda: engine.connect(timeout=10))
     try:
         own_socket: socket.socket = connection.sock
         own_socket.settimeout(None)
@@ -53,8 +54,12 @@ def stream(engine: Engine, request: Request, job: Job, take: Callable[[Message],
             if response.status >= 300:
                 body = _reading(engine, request, job, response.read)
                 raise Refusal(read_message(body), status=response.status)
-            while line := _reading(engine, request, job, response.readline):
-                take(_parse(line))
+            rest = b""
+            # readline() takes a connection that breaks off for the end of the answer.
+            while chunk := _reading(engine, request, job, response.read1):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in filter(bytes.strip, lines):
+                    take(_parse(line))
     finally:
         connection.close()
     job.cancel.check()
@@ -64,11 +69,13 @@ def _reading(engine: Engine, request: Request, job: Job, read: Callable[[], T]) 
     """Only the engine's own silence is its fault, not what goes wrong in `take`."""
     try:
         return read()
+    except EngineUnavailable as error:
+        error.app = job.app
+        raise
     except (OSError, http.client.HTTPException) as error:
         job.cancel.check()
-        problem = engine.unavailable(f"it went away in the middle of {request.path}: {error}")
-        problem.app = job.app
-        raise problem from error
+        reason = f"it went away in the middle of {request.path}: {error}"
+        raise engine.unavailable(reason, job.app) from error
 
 
 def _parse(line: bytes) -> Message:

@@ -1,0 +1,132 @@
+"""Cancelling a build: soon, wholly, and nothing else."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from reconciler.builder.base import Backend, Recipe
+from reconciler.errors import Cancelled, EngineUnavailable
+from reconciler.host.engine import Engine
+from tests.builder.conftest import MakeRecipe, Watched, make_backend
+from tests.support import system
+from tests.support.engine import PrivateEngine
+
+WaitUntil = Callable[..., Any]
+_numbers = iter(range(10_000))
+
+
+def sleeping(seconds: str) -> str:
+    return f"FROM busybox:stable\nRUN echo begun; sleep {seconds}\nRUN echo finished\n"
+
+
+def unique_sleep(project: str) -> str:
+    """A sleep of an hour and some, that `ps` can tell from all others."""
+    return f"{3600 + int(project[1:], 16) % 1_000_000}.{next(_numbers)}"
+
+
+def processes(text: str) -> list[int]:
+    return [pid for pid in system.pids() if text in system.command_line(pid)]
+
+
+def start(
+    pool: ThreadPoolExecutor, backend: Backend, recipe: Recipe, watched: Watched
+) -> "Future[str]":
+    future = pool.submit(backend.build, recipe, watched.job)
+    system.wait_until(
+        lambda: future.done() or any(line.endswith("begun") for line in watched.lines), 30
+    )
+    return future
+
+
+def test_cancel_in_the_middle_of_a_step(
+    backend: Backend, make_recipe: MakeRecipe, watched: Watched, engine: PrivateEngine,
+    project: str, wait_until: WaitUntil,
+) -> None:  # fmt: skip
+    seconds = unique_sleep(project)
+    recipe = make_recipe(sleeping(seconds))
+    with ThreadPoolExecutor() as pool:
+        future = start(pool, backend, recipe, watched)
+        wait_until(lambda: processes(f"sleep {seconds} "))
+        asked = time.monotonic()
+        watched.job.cancel.cancel(Cancelled("asked for by the test"))
+        with pytest.raises(Cancelled, match="asked for by the test"):
+            future.result(10)
+        took = time.monotonic() - asked
+    wait_until(lambda: not processes(seconds), 0.5, "the end of the step")
+    ended = time.monotonic() - asked
+    assert took < 0.5
+    assert ended < 0.8
+    assert not processes(str(recipe.context))
+    assert not any(system.is_alive(group) for group in watched.groups)
+    assert not [each for each in engine.containers() if seconds in each["Command"]]
+    assert "finished" not in watched.text.replace("RUN echo finished", "")
+
+
+def test_cancel_before_the_build(
+    backend: Backend, make_recipe: MakeRecipe, watched: Watched
+) -> None:
+    watched.job.cancel.cancel(Cancelled("early"))
+    with pytest.raises(Cancelled, match="early"):
+        backend.build(make_recipe("FROM busybox:stable\nRUN echo ran\n"), watched.job)
+    assert watched.lines == []
+
+
+def test_cancel_while_the_context_is_sent(
+    classic: Backend, make_recipe: MakeRecipe, watched: Watched
+) -> None:
+    """The engine is busy reading; a large file takes it longer than the wait here."""
+    recipe = make_recipe("FROM busybox:stable\nCOPY . /x\n")
+    with (recipe.context / "large").open("wb") as file:
+        file.truncate(20 << 30)
+    timer = threading.Timer(0.3, watched.job.cancel.cancel, [Cancelled("in the middle")])
+    timer.start()
+    asked = time.monotonic()
+    with pytest.raises(Cancelled, match="in the middle"):
+        classic.build(recipe, watched.job)
+    assert time.monotonic() - asked < 0.8
+    timer.join()
+
+
+def test_cancel_of_one_leaves_the_other(
+    backend: Backend, make_recipe: MakeRecipe, project: str
+) -> None:
+    first, second = Watched(), Watched()
+    with ThreadPoolExecutor() as pool:
+        doomed = start(pool, backend, make_recipe(sleeping("61"), name="one"), first)
+        living = start(pool, backend, make_recipe(sleeping("2"), name="two"), second)
+        first.job.cancel.cancel(Cancelled("one of two"))
+        with pytest.raises(Cancelled):
+            doomed.result(10)
+        assert living.result(30).startswith("sha256:")
+    assert any(line.endswith("finished") for line in second.lines)
+
+
+@pytest.mark.parametrize("name", ["buildkit", "classic"])
+def test_cancel_engine_killed_in_the_middle(
+    own_engine: PrivateEngine, make_recipe: MakeRecipe, watched: Watched, name: str,
+    monkeypatch: pytest.MonkeyPatch, project: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("DOCKER_CONFIG", own_engine.env()["DOCKER_CONFIG"])
+    backend = make_backend(name, Engine(own_engine.url))
+    seconds = unique_sleep(project)
+    with ThreadPoolExecutor() as pool:
+        future = start(pool, backend, make_recipe(sleeping(seconds)), watched)
+        own_engine.kill()
+        with pytest.raises(EngineUnavailable) as caught:
+            future.result(20)
+    assert caught.value.app == "shop/api"
+    assert caught.value.todo
+    own_engine.start()
+    assert backend.build(make_recipe("FROM busybox:stable\nRUN echo ok\n", name="b"), Watched().job)
+    assert own_engine.containers() == []
+
+
+def test_cancel_engine_is_away(make_recipe: MakeRecipe, watched: Watched, tmp_path: Any) -> None:
+    api = Engine(f"unix://{tmp_path}/none.sock")
+    for name in ("buildkit", "classic"):
+        with pytest.raises(EngineUnavailable, match="doesn't answer"):
+            make_backend(name, api).build(make_recipe("FROM busybox:stable\n"), watched.job)
