@@ -97,7 +97,7 @@ class HttpProbe:
             connection.connect()
         except OSError as error:
             connection.close()
-            return _not_connected(error, port)
+            return _not_connected(error)
         try:
             connection.sock.settimeout(ANSWER_SECONDS)
             headers = {"Host": "localhost", "User-Agent": "reconciler", "Connection": "close"}
@@ -140,7 +140,7 @@ class TcpProbe:
         try:
             connection = socket.create_connection((host, port), timeout=CONNECT_SECONDS)
         except OSError as error:
-            return _not_connected(error, port)
+            return _not_connected(error)
         with connection:
             if proxied and _is_hung_up(connection):
                 return Answer("refused", "refused the connection")
@@ -186,7 +186,7 @@ def _judge(response: http.client.HTTPResponse) -> Answer:
     return Answer("failed", f"answered {response.status}{f': {line}' if line else ''}")
 
 
-def _not_connected(error: OSError, port: int) -> Answer:
+def _not_connected(error: OSError) -> Answer:
     if isinstance(error, ConnectionRefusedError):
         return Answer("refused", "refused the connection")
     reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))

@@ -1,1 +1,21 @@
-"""Where containers run. A new runtime is one module here, one line below, one model."""
+"""Where containers run. A new runtime is one module here, one line below, one model.
+
+The modules are imported at first use, so that reading the spec costs nothing of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from reconciler.host.engine import Engine
+from reconciler.runtime.base import MakeRuntime, Runtime
+
+
+def _docker(engine: Engine, state_dir: Path) -> Runtime:
+    from reconciler.runtime.docker import DockerRuntime
+
+    return DockerRuntime(engine, state_dir)
+
+
+RUNTIMES: Mapping[str, MakeRuntime] = {"docker": _docker}

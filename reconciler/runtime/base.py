@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.host.engine import Engine
 from reconciler.host.job import Job
-from reconciler.host.labels import (
-    LABEL,
-    LABEL_APP,
-    LABEL_BUILD_HASH,
-    LABEL_DEPLOYMENT,
-    LABEL_PROJECT,
-    LABEL_REVISION,
-    LABEL_RUN_HASH,
-)
 from reconciler.plan.states import Observed
 from reconciler.spec.models import App
-
-__all__ = [
-    "LABEL",
-    "LABEL_APP",
-    "LABEL_BUILD_HASH",
-    "LABEL_DEPLOYMENT",
-    "LABEL_PROJECT",
-    "LABEL_REVISION",
-    "LABEL_RUN_HASH",
-    "Instance",
-    "InstanceState",
-    "Runtime",
-    "Workload",
-]
 
 
 @dataclass(frozen=True)
@@ -40,7 +18,7 @@ class Workload:
     """What shall run: one app's container, with everything that it needs.
 
     `app` is `<project>/<name>`. `env` has the values themselves. `base_dir` is what relative bind
-    mounts start from. `labels` are this program's own (`host.labels`); the user's are in `spec`.
+    mounts start from. `labels` are this program's own (`LABEL_…`); the user's are in `spec`.
     """
 
     app: str
@@ -60,42 +38,54 @@ class Workload:
         return self.app.partition("/")[2]
 
 
-class Instance(Protocol):
-    """One running copy of an app, as the health check sees it."""
-
-    id: str
-
-    def inspect(self) -> InstanceState:
-        """Its state now. Raises `EngineUnavailable`; `HealthError` when it is gone."""
-
-    def execute(self, argv: tuple[str, ...], timeout: float) -> tuple[int, str]:
-        """Run a command inside: exit code and the last lines of its output."""
-
-    def last_lines(self, count: int) -> list[str]:
-        """The last lines that it wrote to stdout and stderr."""
-
-
 @dataclass(frozen=True, slots=True)
 class InstanceState:
     """`status` as docker's State.Status; `health` as its HEALTHCHECK's, empty without one.
 
-    `addresses` are the container's own addresses, `published` maps a container port (tcp) to
-    the `(address, port)` of the host where it can be reached as well.
+    `restarts` counts what the engine did by itself. `addresses` are the container's own
+    addresses that can be reached from here, `published` maps a container port (tcp) to the
+    `(address, port)` where it can be reached as well. `memory_limit` is in bytes, 0 for none.
+    `health_command` is the argv of the image's HEALTHCHECK.
     """
 
     status: str
-    restarts: int
-    exit_code: int
-    oom_killed: bool
+    restarts: int = 0
+    exit_code: int = 0
+    oom_killed: bool = False
     health: str = ""
     health_output: str = ""
     error: str = ""
     addresses: tuple[str, ...] = ()
     published: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+    memory_limit: int = 0
+    health_command: tuple[str, ...] = ()
+
+
+class Instance(Protocol):
+    """One running copy of an app, as the health check sees it."""
+
+    @property
+    def id(self) -> str:
+        """What the runtime knows it by."""
+
+    def inspect(self) -> InstanceState:
+        """Its state now. Raises `EngineUnavailable`; `HealthError` when it is gone."""
+
+    def execute(self, argv: tuple[str, ...], timeout: float) -> tuple[int, str]:
+        """Run a command inside: exit code and the last lines of its output.
+
+        124 when it didn't end within `timeout` seconds, 126 or 127 when it can't be run at all.
+        """
+
+    def last_lines(self, count: int) -> list[str]:
+        """The last lines that it wrote to stdout and stderr. Never fails."""
+
+    def listening(self) -> tuple[tuple[str, int], ...]:
+        """`(address, tcp port)` of every listening socket inside; empty when that can't be seen."""
 
 
 class Runtime(Protocol):
-    """Where containers run. `deploy` and the two after it are safe to repeat after a crash."""
+    """Where containers run. `deploy` and the three after it are safe to repeat after a crash."""
 
     def observe(self, project: str) -> Observed:
         """All containers of the project's apps, with one list call."""
@@ -106,17 +96,30 @@ class Runtime(Protocol):
         The container is created first (`image_id` must be present); only then the old one is
         stopped and set aside, still able to come back. A container of the same deployment that
         is already there is used, not doubled. When it can't be started, raises `DeployError`
-        with the old one still set aside: the caller calls `revert`.
+        with the old one still set aside; when the job is cancelled, its reason, within a second
+        and at any point: the caller calls `revert`.
         """
 
     def settle(self, workload: Workload, job: Job) -> None:
-        """The new container is verified: remove every other container of this app."""
+        """The new container is verified: remove every other container of this app.
+
+        Doesn't ask whether the job is cancelled. Raises `DeployError` when the new one is gone.
+        """
 
     def revert(self, workload: Workload, job: Job) -> bool:
         """Remove the new container and let the one that was set aside serve again.
 
-        Returns whether an old one had been stopped and serves again.
+        Returns whether an old one had been stopped and serves again: False also when it was
+        never touched. Doesn't ask whether the job is cancelled. Raises `DeployError` when the
+        old one can't be started any more.
         """
 
-    def remove(self, app: str, job: Job) -> int:
-        """Stop and remove all containers of this app; returns how many."""
+    def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
+        """Stop and remove all containers of this app, or those of these ids; returns how many.
+
+        Volumes and networks stay.
+        """
+
+
+MakeRuntime = Callable[[Engine, Path], Runtime]
+"""From an engine and the state directory (for locks between processes) to a runtime."""

@@ -1,0 +1,168 @@
+"""The calls of the engine's API that running containers needs, over its socket.
+
+Without the SDK, whose import alone takes as long as half a deployment. Paths carry no version,
+so each engine's own is used; what is sent is the same from 1.41 to 1.50.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from reconciler.host.engine import Answer, Engine, Request
+
+Document = Mapping[str, Any]
+
+CALL_SECONDS = 120.0
+"""For one call; the engine may have to copy a volume's first content, or be short of CPU."""
+_NOT_FOUND, _CONFLICT = 404, 409
+
+
+class Refused(Exception):  # noqa: N818 - what happened, said by `text`, in the engine's words
+    """The engine answered a call with a status of 400 or more."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+
+
+class DockerApi:
+    """Each method is one call. Raises `Refused` and `EngineUnavailable`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def version(self) -> tuple[int, int]:
+        """The engine's API version."""
+        major, _, minor = self._send("GET", "/version").json()["ApiVersion"].partition(".")
+        return int(major), int(minor)
+
+    # -- containers --------------------------------------------------------------------------
+
+    def list(self, label: str) -> Sequence[Document]:
+        """Every container that carries `label`, running or not; newest first."""
+        filters = json.dumps({"label": [label]})
+        return _documents(self._send("GET", "/containers/json", {"all": "1", "filters": filters}))
+
+    def list_running(self) -> Sequence[Document]:
+        """Everything that runs on the engine."""
+        return _documents(self._send("GET", "/containers/json"))
+
+    def inspect(self, container: str) -> Document | None:
+        """All about it; None when there is none of this id or name."""
+        return self._find(f"/containers/{container}/json")
+
+    def create(self, name: str, body: Document) -> str:
+        """The new container's id."""
+        answer = self._send("POST", "/containers/create", {"name": name}, body)
+        return str(answer.json()["Id"])
+
+    def start(self, container: str) -> None:
+        """Also when it runs already."""
+        self._send("POST", f"/containers/{container}/start")
+
+    def stop(self, container: str, grace: int) -> None:
+        """Returns when it has ended: on SIGTERM, or by SIGKILL after `grace` seconds."""
+        seconds = {"t": str(grace)}
+        self._send("POST", f"/containers/{container}/stop", seconds, timeout=grace + CALL_SECONDS)
+
+    def restart(self, container: str) -> None:
+        """At once, without any grace."""
+        self._send("POST", f"/containers/{container}/restart", {"t": "0"})
+
+    def rename(self, container: str, name: str) -> None:
+        """Works on a running one, too."""
+        self._send("POST", f"/containers/{container}/rename", {"name": name})
+
+    def set_restart_policy(self, container: str, policy: Document) -> None:
+        """`policy` as the engine's RestartPolicy document."""
+        self._send("POST", f"/containers/{container}/update", body={"RestartPolicy": policy})
+
+    def remove(self, container: str, *, volumes: bool) -> None:
+        """By force, with its anonymous volumes or without. Fine when it is gone already."""
+        query = {"force": "1", "v": "1" if volumes else "0"}
+        try:
+            self._send("DELETE", f"/containers/{container}", query)
+        except Refused as error:
+            if error.status != _NOT_FOUND and "already in progress" not in error.text:
+                raise
+
+    def logs(self, container: str, count: int) -> bytes:
+        """Its last `count` lines."""
+        query = {"stdout": "1", "stderr": "1", "tail": str(count)}
+        return _demultiplex(self._send("GET", f"/containers/{container}/logs", query).body)
+
+    def execute(self, container: str, argv: Sequence[str]) -> tuple[int | None, bytes]:
+        """Exit code and output of a command inside. Three calls; waits for its end."""
+        wanted = {"Cmd": list(argv), "AttachStdout": True, "AttachStderr": True}
+        made = self._send("POST", f"/containers/{container}/exec", body=wanted).json()["Id"]
+        start = {"Detach": False, "Tty": False}
+        output = self._send("POST", f"/exec/{made}/start", body=start).body
+        return self._send("GET", f"/exec/{made}/json").json()["ExitCode"], _demultiplex(output)
+
+    # -- networks ----------------------------------------------------------------------------
+
+    def has_network(self, name: str) -> bool:
+        """By its whole name: the engine also takes the beginning of an id."""
+        network = self._find(f"/networks/{name}")
+        return network is not None and network["Name"] == name
+
+    def create_network(self, name: str, labels: Mapping[str, str]) -> None:
+        """A bridge. Fine when somebody else just made it."""
+        body = {"Name": name, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(labels)}
+        try:
+            self._send("POST", "/networks/create", body=body)
+        except Refused as error:
+            if error.status != _CONFLICT:
+                raise
+
+    def connect(self, network: str, container: str, endpoint: Document) -> None:
+        """Join a network, started or not."""
+        body = {"Container": container, "EndpointConfig": endpoint}
+        self._send("POST", f"/networks/{network}/connect", body=body)
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _find(self, path: str) -> Document | None:
+        try:
+            document: Document = self._send("GET", path).json()
+        except Refused as error:
+            if error.status == _NOT_FOUND:
+                return None
+            raise
+        return document
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Document | None = None,
+        timeout: float = CALL_SECONDS,
+    ) -> Answer:
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        data = json.dumps(body).encode() if body is not None else None
+        answer = self._engine.send(Request(method, path, query or {}, headers, data), timeout)
+        if answer.status >= 400:
+            raise Refused(answer.status, answer.message)
+        return answer
+
+
+def _documents(answer: Answer) -> Sequence[Document]:
+    documents: Sequence[Document] = answer.json()
+    return documents
+
+
+def _demultiplex(data: bytes) -> bytes:
+    """stdout and stderr as they came. Frames: one byte stream, three zero, four length."""
+    return b"".join(_frames(data))
+
+
+def _frames(data: bytes) -> Iterator[bytes]:
+    at = 0
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "big")
+        yield data[at + 8 : at + 8 + length]
+        at += 8 + length

@@ -1,0 +1,76 @@
+"""What the engine's one list call says, as the `Container`s of each app. Runs on every pass."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from reconciler.host.labels import (
+    LABEL_APP,
+    LABEL_BUILD_HASH,
+    LABEL_DEPLOYMENT,
+    LABEL_PROJECT,
+    LABEL_REVISION,
+    LABEL_RUN_HASH,
+)
+from reconciler.plan.states import Container, Observed
+from reconciler.runtime.docker_api import DockerApi, Document
+
+_EXITED = re.compile(r"(?:Exited|Restarting|Dead) \((\d+)\)")
+_HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)$")
+
+
+def observe(api: DockerApi, project: str) -> Observed:
+    """All containers of the project's apps, by one call. Raises `EngineUnavailable`."""
+    return parse_observed(api.list(f"{LABEL_PROJECT}={project}"))
+
+
+def parse_observed(documents: Iterable[Document]) -> Observed:
+    """Containers by app, newest first. What has no app's label is left out."""
+    apps: dict[str, list[Container]] = {}
+    for document in documents:
+        container = parse_container(document)
+        if container.app:
+            apps.setdefault(container.app, []).append(container)
+    for containers in apps.values():
+        containers.sort(key=lambda container: -container.created)
+    return Observed({app: tuple(containers) for app, containers in apps.items()})
+
+
+def parse_container(document: Document) -> Container:
+    """One entry. Exit code and health stand only in the text for people, `Status`."""
+    labels: Mapping[str, str] = document.get("Labels") or {}
+    status: str = document["Status"]
+    exited = _EXITED.match(status)
+    health = _HEALTH.search(status)
+    return Container(
+        app=labels.get(LABEL_APP, ""),
+        id=document["Id"],
+        name=name_of(document),
+        deployment=labels.get(LABEL_DEPLOYMENT, ""),
+        state=document["State"],
+        image_id=document["ImageID"],
+        build_hash=labels.get(LABEL_BUILD_HASH, ""),
+        run_hash=labels.get(LABEL_RUN_HASH, ""),
+        revision=labels.get(LABEL_REVISION, ""),
+        health=health[1] if health else "",
+        exit_code=int(exited[1]) if exited else None,
+        status=status,
+        created=document["Created"],
+    )
+
+
+def name_of(document: Document) -> str:
+    """Its own name; others are those of links."""
+    names: list[str] = [name.lstrip("/") for name in document.get("Names") or [""]]
+    return min(names, key=lambda name: name.count("/"))
+
+
+def published_ports(documents: Iterable[Document]) -> list[tuple[str, int, str, str]]:
+    """`(container name, host port, protocol, address)` of everything that is published."""
+    return [
+        (name_of(document), port["PublicPort"], port["Type"], port.get("IP", ""))
+        for document in documents
+        for port in document.get("Ports") or ()
+        if port.get("PublicPort")
+    ]

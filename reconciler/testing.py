@@ -1,0 +1,227 @@
+"""Fakes for tests, also for yours. Each passes the same behavioural suite as the real part.
+
+runtime = FakeRuntime()
+runtime.fail_start["shop/api"] = "port 8080/tcp of the host is taken by the container web"
+runtime.unhealthy["shop/api"] = InstanceState("exited", exit_code=3)
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from reconciler.errors import DeployError, HealthError
+from reconciler.host.job import Job
+from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_REVISION, LABEL_RUN_HASH
+from reconciler.plan.states import Container, Observed
+from reconciler.runtime.base import InstanceState, Workload
+
+NEW, SERVING, ASIDE = "new", "serving", "aside"
+
+
+@dataclass
+class FakeContainer:
+    """One container in memory. `role`: new (not verified), serving, or aside.
+
+    `state` is created, running or exited, as an engine says it.
+    """
+
+    id: str
+    workload: Workload
+    created: int
+    state: str = "created"
+    role: str = NEW
+    exit_code: int = 0
+
+    @property
+    def name(self) -> str:
+        base = self.workload.app.replace("/", "-")
+        suffix = {
+            NEW: f"-{self.workload.deployment}",
+            ASIDE: f"-previous-{self.workload.deployment}",
+        }
+        return base + suffix.get(self.role, "")
+
+
+class FakeInstance:
+    """A fake container, as a health check sees it: running, unless its app is `unhealthy`."""
+
+    def __init__(self, runtime: FakeRuntime, container: FakeContainer) -> None:
+        self._runtime = runtime
+        self._container = container
+
+    @property
+    def id(self) -> str:
+        return self._container.id
+
+    def inspect(self) -> InstanceState:
+        """Its state. Raises `HealthError` when it was removed."""
+        app = self._container.workload.app
+        if self.id not in self._runtime.containers:
+            raise HealthError("the new container was removed by somebody else", app=app)
+        found = self._runtime.unhealthy.get(app)
+        return found or InstanceState(self._container.state, exit_code=self._container.exit_code)
+
+    def execute(self, argv: tuple[str, ...], timeout: float) -> tuple[int, str]:  # noqa: ARG002
+        """`true` succeeds and everything else fails, as in an almost empty image."""
+        return (0, "") if argv == ("true",) else (127, f"{argv[0]}: not found")
+
+    def last_lines(self, count: int) -> list[str]:
+        return self._runtime.output.get(self._container.workload.app, [])[-count:]
+
+    def listening(self) -> tuple[tuple[str, int], ...]:
+        return ()
+
+
+class FakeRuntime:
+    """A runtime in memory, for one process; its methods may be called from several threads.
+
+    What goes wrong is set by app (`<project>/<name>`): `fail_create` and `fail_start` map to the
+    reason of a `DeployError`, `unhealthy` to the state that every later inspection shows,
+    `output` to the lines that its container wrote. `latency` is how many seconds each change
+    takes, `stop_seconds` how long a container needs to stop. `changes` lists what was done to
+    which container, such as `("start", "shop-api-k3x9")`; a pass without work adds nothing.
+    """
+
+    def __init__(self, *, latency: float = 0.0, stop_seconds: float = 0.0) -> None:
+        self.latency = latency
+        self.stop_seconds = stop_seconds
+        self.containers: dict[str, FakeContainer] = {}
+        self.fail_create: dict[str, str] = {}
+        self.fail_start: dict[str, str] = {}
+        self.unhealthy: dict[str, InstanceState] = {}
+        self.output: dict[str, list[str]] = {}
+        self.changes: list[tuple[str, str]] = []
+        self._lock = threading.RLock()
+        self._numbers = itertools.count(1)
+
+    def observe(self, project: str) -> Observed:
+        """What is there now; counts as one list call."""
+        apps: dict[str, tuple[Container, ...]] = {}
+        with self._lock:
+            for container in self._newest_first():
+                app = container.workload.app
+                if container.workload.project == project:
+                    apps[app] = (*apps.get(app, ()), _observed(container))
+        return Observed(apps)
+
+    def deploy(self, workload: Workload, job: Job) -> FakeInstance:
+        """Create, stop and set aside, start; a repeat goes on where it ended."""
+        job.cancel.check()
+        new = self._of(workload) or self._create(workload, job)
+        if new.state != "running":
+            self._make_way(workload, job)
+            if reason := self.fail_start.get(workload.app):
+                raise DeployError(reason, app=workload.app)
+            self._change("start", new, job, state="running")
+        return FakeInstance(self, new)
+
+    def _create(self, workload: Workload, job: Job) -> FakeContainer:
+        if reason := self.fail_create.get(workload.app):
+            raise DeployError(reason, app=workload.app)
+        with self._lock:
+            number = next(self._numbers)
+            new = FakeContainer(f"{number:064x}", workload, created=number)
+            self.containers[new.id] = new
+        self._change("create", new, job)
+        return new
+
+    def _make_way(self, workload: Workload, job: Job) -> None:
+        others = [c for c in self._others(workload) if c.state != "created"]
+        old = min(others, key=lambda c: (c.state != "running", c.role != SERVING), default=None)
+        if old is not None:
+            old.role = ASIDE
+        for container in others:
+            if container.state == "running":
+                job.cancel.wait(self.stop_seconds)
+                self._change("stop", container, job, state="exited")
+
+    def settle(self, workload: Workload, job: Job) -> None:
+        """Remove every other container of the app."""
+        new = self._of(workload)
+        if new is None:
+            raise DeployError("the new container is gone", app=workload.app)
+        for container in self._others(workload):
+            self._remove(container, job)
+        new.role = SERVING
+
+    def revert(self, workload: Workload, job: Job) -> bool:
+        """Remove the new one, start the one that was set aside."""
+        new, others = self._of(workload), self._others(workload)
+        for container in [*([new] if new else []), *(c for c in others if c.state == "created")]:
+            self._remove(container, job)
+        old = next((c for c in others if c.role == ASIDE), None)
+        if old is None or any(c.role == SERVING for c in others):
+            return False
+        old.state, old.role = "running", SERVING
+        self.changes.append(("start", old.name))
+        return True
+
+    def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
+        """Remove all containers of the app, or those of these ids."""
+        doomed = [
+            c for c in self._newest_first() if c.workload.app == app and _wanted(c, containers)
+        ]
+        for container in doomed:
+            self._remove(container, job)
+        return len(doomed)
+
+    # -- for tests ---------------------------------------------------------------------------
+
+    def exit(self, container: str, code: int = 1) -> None:
+        """The running container of this id ends by itself, and stays ended."""
+        with self._lock:
+            self.containers[container].state = "exited"
+            self.containers[container].exit_code = code
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _newest_first(self) -> list[FakeContainer]:
+        with self._lock:
+            return sorted(self.containers.values(), key=lambda c: -c.created)
+
+    def _of(self, workload: Workload) -> FakeContainer | None:
+        own = (c for c in self._newest_first() if c.workload.app == workload.app)
+        return next((c for c in own if c.workload.deployment == workload.deployment), None)
+
+    def _others(self, workload: Workload) -> list[FakeContainer]:
+        own = (c for c in self._newest_first() if c.workload.app == workload.app)
+        return [c for c in own if c.workload.deployment != workload.deployment]
+
+    def _change(self, verb: str, container: FakeContainer, job: Job, *, state: str = "") -> None:
+        if self.latency:
+            job.cancel.wait(self.latency)
+        job.cancel.check()
+        with self._lock:
+            container.state = state or container.state
+            self.changes.append((verb, container.name))
+
+    def _remove(self, container: FakeContainer, job: Job) -> None:
+        job.log(f"removing {container.name}")
+        with self._lock:
+            self.containers.pop(container.id, None)
+            self.changes.append(("remove", container.name))
+
+
+def _wanted(container: FakeContainer, ids: Collection[str] | None) -> bool:
+    return ids is None or container.id in ids
+
+
+def _observed(container: FakeContainer) -> Container:
+    workload = container.workload
+    return Container(
+        app=workload.app,
+        id=container.id,
+        name=container.name,
+        deployment=workload.deployment,
+        state=container.state,
+        image_id=workload.image_id,
+        build_hash=workload.labels.get(LABEL_BUILD_HASH, ""),
+        run_hash=workload.labels.get(LABEL_RUN_HASH, ""),
+        revision=workload.labels.get(LABEL_REVISION, ""),
+        exit_code=container.exit_code if container.state == "exited" else None,
+        status=container.state,
+        created=container.created,
+    )

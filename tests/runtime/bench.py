@@ -1,0 +1,160 @@
+"""A runtime under test, with what a test wants to make and to see, whichever runtime it is."""
+
+import itertools
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.host.job import Job
+from reconciler.host.labels import LABEL_PROJECT, LABEL_RUN_HASH
+from reconciler.plan.states import Container
+from reconciler.runtime.base import Instance, Runtime, Workload
+from reconciler.runtime.docker import DockerRuntime
+from reconciler.spec.models import App
+from reconciler.testing import FakeRuntime
+from tests.support.engine import PrivateEngine
+
+SERVE = (
+    "sh",
+    "-c",
+    "trap 'exit 0' TERM; echo ${PAGE:-hello} >/tmp/index.html; httpd -p 8000 -h /tmp; "
+    "while :; do sleep 1 & wait $!; done",
+)
+"""Answers on port 8000 with $PAGE, and stops at once on SIGTERM."""
+STUBBORN = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+"""Doesn't stop on SIGTERM."""
+
+_numbers = itertools.count(1)
+
+
+def make_app(**fields: Any) -> App:
+    return App.model_validate({"source": {"path": "."}, **fields})
+
+
+class Bench(ABC):
+    """Common to both."""
+
+    image_id = "sha256:" + "1" * 64
+    runtime: Runtime
+
+    def __init__(self, runtime: Runtime, project: str, base_dir: Path) -> None:
+        self.runtime = runtime
+        self.project = project
+        self.base_dir = base_dir
+        self.lines: list[str] = []
+        self.job = Job(log=self.lines.append)
+
+    def workload(self, name: str = "web", **fields: Any) -> Workload:
+        """A workload of a new deployment. `env` and `image_id` are its own, the rest is spec."""
+        env = fields.pop("env", {})
+        image_id = fields.pop("image_id", self.image_id)
+        fields.setdefault("command", SERVE)
+        deployment = f"d{next(_numbers):04d}"
+        labels = {LABEL_PROJECT: self.project, LABEL_RUN_HASH: f"v1:{deployment}"}
+        app = f"{self.project}/{name}"
+        return Workload(app, deployment, image_id, make_app(**fields), env, self.base_dir, labels)
+
+    def deploy(self, workload: Workload) -> Instance:
+        return self.runtime.deploy(workload, self.job)
+
+    def settled(self, name: str = "web", **fields: Any) -> Instance:
+        """A workload that was deployed and verified."""
+        workload = self.workload(name, **fields)
+        instance = self.deploy(workload)
+        self.runtime.settle(workload, self.job)
+        return instance
+
+    def containers(self, name: str = "web") -> tuple[Container, ...]:
+        return self.runtime.observe(self.project).apps.get(f"{self.project}/{name}", ())
+
+    def running(self, name: str = "web") -> list[str]:
+        """Ids of the containers that run."""
+        return [c.id for c in self.containers(name) if c.state == "running"]
+
+    # What each runtime does in its own way
+
+    @abstractmethod
+    def unstartable(self) -> Workload:
+        """Its container can be created and not started."""
+
+    @abstractmethod
+    def impossible(self) -> Workload:
+        """Its container can't be created."""
+
+    @abstractmethod
+    def slow_to_stop(self) -> Instance:
+        """A settled container that takes many seconds to stop."""
+
+    @abstractmethod
+    def end(self, instance: Instance) -> None:
+        """Its process ends, and nothing starts it again."""
+
+
+class FakeBench(Bench):
+    runtime: FakeRuntime
+
+    def unstartable(self) -> Workload:
+        workload = self.workload()
+        self.runtime.fail_start[workload.app] = "there is no program 'nope' in the image"
+        return workload
+
+    def impossible(self) -> Workload:
+        workload = self.workload()
+        self.runtime.fail_create[workload.app] = "the image is gone from the engine"
+        return workload
+
+    def slow_to_stop(self) -> Instance:
+        instance = self.settled()
+        self.runtime.stop_seconds = 20
+        return instance
+
+    def end(self, instance: Instance) -> None:
+        self.runtime.exit(instance.id)
+
+
+@dataclass
+class Facts:
+    """What the engine itself says of a container."""
+
+    document: Any = field(repr=False)
+
+    @property
+    def started_at(self) -> str:
+        return str(self.document["State"]["StartedAt"])
+
+    @property
+    def policy(self) -> str:
+        return str(self.document["HostConfig"]["RestartPolicy"]["Name"])
+
+
+class DockerBench(Bench):
+    runtime: DockerRuntime
+
+    def __init__(
+        self,
+        runtime: DockerRuntime,
+        project: str,
+        base_dir: Path,
+        image_id: str,
+        engine: PrivateEngine,
+    ) -> None:
+        super().__init__(runtime, project, base_dir)
+        self.image_id = image_id
+        self.engine = engine
+
+    def facts(self, container: str) -> Facts:
+        return Facts(self.engine.inspect(container))
+
+    def unstartable(self) -> Workload:
+        return self.workload(command=("nope",))
+
+    def impossible(self) -> Workload:
+        return self.workload(image_id="sha256:" + "0" * 64)
+
+    def slow_to_stop(self) -> Instance:
+        return self.settled(command=STUBBORN, stop_grace_period="20s")
+
+    def end(self, instance: Instance) -> None:
+        self.engine.docker("update", "--restart", "no", instance.id)
+        self.engine.docker("kill", instance.id)
