@@ -1,0 +1,77 @@
+"""What only shows between apps: ports that clash, names that get too long."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.spec.models import App
+from reconciler.spec.reading import Mark, Node, Reading, entries
+from reconciler.spec.scalars import Port, parse_port
+
+LONGEST_NAME = 63
+"""The longest label of a DNS name: containers find each other by `<project>-<app>`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkable:
+    """A valid app with the nodes of its name and its section."""
+
+    app: App
+    key: Node
+    node: Node
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """A published port: whose, and which of its ports."""
+
+    port: Port
+    name: str
+    index: int
+
+
+def check_apps(project: str, apps: Mapping[str, Checkable], to: Reading) -> None:
+    """Report what is wrong between apps that are valid each. `project` is empty if unknown."""
+    taken: dict[tuple[int, str], list[_Published]] = defaultdict(list)
+    for name, one in apps.items():
+        if len(project) + 1 + len(name) > LONGEST_NAME:
+            to.wrong(
+                one.key,
+                f"apps.{name}",
+                f"{project}-{name} is longer than {LONGEST_NAME} characters",
+                "shorten the app's name or the project's",
+            )
+        for index, text in enumerate(one.app.ports):
+            published = _Published(parse_port(text), name, index)
+            rivals = taken[published.port.host, published.port.protocol]
+            first = next((rival for rival in rivals if rival.port.clashes(published.port)), None)
+            if first is None:
+                rivals.append(published)
+            else:
+                _report_clash(apps, published, first, to)
+
+
+def _report_clash(
+    apps: Mapping[str, Checkable], second: _Published, first: _Published, to: Reading
+) -> None:
+    place = say_place(_port_node(apps[first.name], first.index))
+    whose = "this app" if first.name == second.name else f"app {first.name}"
+    to.wrong(
+        _port_node(apps[second.name], second.index),
+        f"apps.{second.name}.ports[{second.index}]",
+        f"host port {second.port.host} is already published by {whose}, at {place}",
+    )
+
+
+def _port_node(one: Checkable, index: int) -> Node:
+    _, ports = entries(one.node, "", Reading())["ports"]
+    node: Node = ports.value[index]
+    return node
+
+
+def say_place(node: Node) -> str:
+    """`apps.yaml:3:5`."""
+    mark: Mark = node.start_mark
+    return f"{mark.name}:{mark.line + 1}:{mark.column + 1}"

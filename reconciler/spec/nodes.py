@@ -1,0 +1,202 @@
+"""Bytes to nodes: one YAML document, with limits, or a problem with its place.
+
+The parser is libyaml's where PyYAML was built with it. It composes nodes with their places and
+types nothing: what a scalar means is decided where it is read, by the rules of YAML 1.2.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+from yaml.composer import Composer
+from yaml.parser import Parser
+from yaml.reader import Reader
+from yaml.scanner import Scanner
+
+from reconciler.errors import Problem
+from reconciler.spec.messages import say_syntax
+from reconciler.spec.reading import PLAIN, QUOTED, Node, Reading
+
+MAX_BYTES = 2 << 20
+MAX_NODES = 200_000
+MAX_DEPTH = 50
+_BOM = b"\xef\xbb\xbf"
+_STRANGE = re.compile(
+    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x84\\x86-\\x9f\\ufeff\\ufffe\\uffff]"
+)
+_MAYBE_TAG = re.compile(rb"(?:^|[\s\[{,:?-])!", re.MULTILINE)
+_STANDARD_TAGS = {
+    "tag:yaml.org,2002:str": "scalar",
+    "tag:yaml.org,2002:map": "mapping",
+    "tag:yaml.org,2002:seq": "sequence",
+}
+
+
+class _TooMuchError(Exception):
+    """A limit was reached: a sentence, and the node where it was."""
+
+    def __init__(self, sentence: str, node: Node) -> None:
+        super().__init__(sentence)
+        self.sentence, self.node = sentence, node
+
+
+class _Stream:
+    """Bytes with a name, as the parser wants them; the name gets into every mark."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.name = name
+        self._data = data
+
+    def read(self, _size: int = -1) -> bytes:
+        data, self._data = self._data, b""
+        return data
+
+
+class _Limits:
+    """Called by the composer for every node: counts, and leaves scalars untyped."""
+
+    depth = 0
+    count = 0
+
+    def descend_resolver(self, parent: Any, _index: Any) -> None:
+        self.depth += 1
+        self.count += 1
+        if self.depth > MAX_DEPTH:
+            raise _TooMuchError(f"nested more than {MAX_DEPTH} deep", parent)
+        if self.count > MAX_NODES:
+            raise _TooMuchError(
+                f"more than {MAX_NODES:,} values; split the file with 'include'", parent
+            )
+
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+
+    def resolve(self, _kind: Any, _value: Any, implicit: Any) -> str:
+        return PLAIN if implicit is True or (implicit and implicit[0]) else QUOTED
+
+
+class _PythonComposer(_Limits, Reader, Scanner, Parser, Composer):
+    def __init__(self, stream: _Stream) -> None:
+        Reader.__init__(self, stream)
+        Scanner.__init__(self)
+        Parser.__init__(self)
+        Composer.__init__(self)
+
+
+def make_composer(use_libyaml: bool) -> type[Any]:
+    """The composer class: libyaml's, or the one in Python that does the same slowly."""
+    if not use_libyaml:
+        return _PythonComposer
+    from yaml._yaml import CParser
+
+    return type("_LibyamlComposer", (_Limits, CParser), {})
+
+
+_composer = make_composer(yaml.__with_libyaml__)
+
+
+def compose(data: bytes, name: str, to: Reading, composer: type[Any] = _composer) -> Node | None:
+    """The top node of the document in `data`; None when there is none, with the reason reported."""
+    problem = _check_bytes(data, name)
+    if problem:
+        to.problems.append(problem)
+        return None
+    data = data.removeprefix(_BOM)
+    try:
+        node: Node | None = composer(_Stream(data, name)).get_single_node()
+    except yaml.MarkedYAMLError as error:
+        to.problems.append(_syntax_problem(error, data, name))
+        return None
+    except _TooMuchError as error:
+        to.wrong(error.node, "", error.sentence)
+        return None
+    if node is None:
+        message = "the file is empty; that never removes anything"
+        to.problems.append(Problem(name, 0, 0, "", message, "no apps are written 'apps: {}'"))
+        return None
+    if (b"&" in data and b"*" in data) or _MAYBE_TAG.search(data):
+        return node if _Structure(to).check(node) else None
+    return node
+
+
+def _check_bytes(data: bytes, name: str) -> Problem | None:
+    """What keeps the bytes from being a text file of bearable size."""
+    if len(data) > MAX_BYTES:
+        message = f"the file is larger than {MAX_BYTES >> 20} MiB"
+        return Problem(name, 0, 0, "", message, "split it with 'include'")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return Problem(name, 0, 0, "", "the file is UTF-16", "save it as UTF-8")
+    try:
+        text = data.removeprefix(_BOM).decode("utf-8")
+    except UnicodeDecodeError as error:
+        # Offsets count from after a byte order mark, which no editor shows.
+        read = error.object[: error.start].decode("utf-8")
+        message = f"not UTF-8: byte 0x{error.object[error.start]:02x} at offset {error.start}"
+        return Problem(name, *_place(read), "", message, "save the file as UTF-8")
+    strange = _STRANGE.search(text)
+    if strange:
+        message = f"the character U+{ord(strange[0]):04X} isn't allowed here"
+        hint = "in a text in double quotes it can be written \\x.. or \\u...."
+        return Problem(name, *_place(text[: strange.start()]), "", message, hint)
+    return None
+
+
+def _place(before: str) -> tuple[int, int]:
+    """Line and column, from 1, of what comes after `before`."""
+    return before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, data: bytes, name: str) -> Problem:
+    sentence = error.problem or error.context or ""
+    unfinished = "end of stream" in sentence and error.context_mark is not None
+    mark = error.context_mark if unfinished else error.problem_mark or error.context_mark
+    character = data.decode("utf-8")[mark.index : mark.index + 1] if mark else ""
+    line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+    return Problem(name, line, column, "", say_syntax(sentence, character))
+
+
+class _Structure:
+    """A walk over a document that has aliases or tags: no cycles, bombs and strange tags."""
+
+    def __init__(self, to: Reading) -> None:
+        self.to = to
+        self.sizes: dict[int, int] = {}
+        self.clean = True
+
+    def check(self, node: Node) -> bool:
+        """Whether the document may be read; what is wrong with it is reported."""
+        self._measure(node)
+        return self.clean
+
+    def _measure(self, node: Node) -> int:
+        """How many values `node` is when all aliases in it are written out."""
+        size = self.sizes.get(id(node))
+        if size == 0:
+            self._refuse(node, "this mapping or list has an alias (*) of itself in it")
+        if size is not None:
+            return size
+        self.sizes[id(node)] = 0
+        self._check_tag(node)
+        size = 1
+        if node.id == "mapping":
+            size += sum(self._measure(key) + self._measure(value) for key, value in node.value)
+        elif node.id == "sequence":
+            size += sum(map(self._measure, node.value))
+        if size > MAX_NODES and self.clean:
+            self._refuse(node, f"aliases (*) make more than {MAX_NODES:,} values of this")
+        self.sizes[id(node)] = size
+        return size
+
+    def _check_tag(self, node: Node) -> None:
+        if node.tag in (PLAIN, QUOTED):
+            return
+        if _STANDARD_TAGS.get(node.tag) == node.id:
+            node.tag = QUOTED
+        else:
+            self._refuse(node, "tags (!) aren't used in this file; put the text in quotes")
+
+    def _refuse(self, node: Node, sentence: str) -> None:
+        self.to.wrong(node, "", sentence)
+        self.clean = False

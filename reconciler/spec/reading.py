@@ -1,0 +1,173 @@
+"""What reading hands around: nodes with their places, and the mistakes found so far.
+
+A node is what the YAML parser composes (`nodes`), or the same shape made from plain data
+(`to_node`). Kinds (`kinds`) read nodes; whatever is wrong goes into one `Reading`, so that all
+mistakes of all files come out together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from reconciler.errors import Problem
+from reconciler.spec.messages import NOTHING, describe, near_miss
+
+PLAIN: Final = "?"
+"""Tag of a scalar without quotes: it may mean a number, true, false or nothing."""
+QUOTED: Final = "!"
+"""Tag of a scalar that is text whatever it looks like."""
+
+HINTED_PROBLEMS = 100
+"""Near misses are looked up for so many problems only: a garbage file shall fail quickly."""
+
+
+class Mark(Protocol):
+    """A place. `line` and `column` count from 0, `name` is the file."""
+
+    name: str
+    line: int
+    column: int
+
+
+class Node(Protocol):
+    """A piece of the file. `id`: scalar, sequence, mapping, or ready (a model, see `to_node`).
+
+    `value`: text, a list of nodes, a list of pairs of nodes, or the model.
+    """
+
+    id: Any
+    tag: Any
+    value: Any
+    start_mark: Any
+
+
+@dataclass(slots=True)
+class DataNode:
+    """A node that no file has: made from plain data, or by merging two mappings."""
+
+    id: str
+    tag: str
+    value: Any
+    start_mark: Mark | None = None
+    entries: dict[str, Entry] | None = None
+
+
+Entry = tuple[Node, Node]
+"""Key and value of a mapping."""
+
+
+class Invalid:
+    """Stands for a value that couldn't be read; the problem is already reported."""
+
+
+INVALID: Final = Invalid()
+
+
+@dataclass(slots=True)
+class Reading:
+    """One run over one spec. `problems` collects; `file` is where the app at hand is declared.
+
+    `partial`: reading `defaults`, where nothing is required.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    file: str = ""
+    partial: bool = False
+    _seen: dict[tuple[int, str], Node] = field(default_factory=dict)
+
+    def wrong(self, node: Node, at: str, message: str, hint: str = "") -> Invalid:
+        """Report a problem at `node`; the same one at the same node is reported once."""
+        if (id(node), message) not in self._seen:
+            self._seen[id(node), message] = node  # kept alive, so that its id stays its own
+            mark: Mark | None = node.start_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+            self.problems.append(
+                Problem(mark.name if mark else "", line, column, at, message, hint)
+            )
+        return INVALID
+
+    def wrong_type(self, node: Node, at: str, expects: str, hint: str = "") -> Invalid:
+        """Report that something of another type stands here. Never shows the value."""
+        return self.wrong(node, at, f"expected {expects}, got {describe(node)}", hint)
+
+    def unknown(self, key: Node, at: str, names: Iterable[str]) -> Invalid:
+        """Report a field that doesn't exist, with the nearest one that does."""
+        hint = near_miss(key.value, names) if len(self.problems) < HINTED_PROBLEMS else ""
+        return self.wrong(key, at, "there is no such field", hint)
+
+
+def entries(node: Node, at: str, to: Reading) -> dict[str, Entry]:
+    """The entries of a mapping by key, merge keys (`<<`) resolved; reports duplicate keys."""
+    ready: dict[str, Entry] | None = getattr(node, "entries", None)
+    if ready is not None:
+        return ready
+    pairs: list[Entry] = node.value
+    try:
+        found = {pair[0].value: pair for pair in pairs}
+    except TypeError:
+        found = {}
+    if len(found) != len(pairs) or "<<" in found:
+        return _careful_entries(node, at, to)
+    return found
+
+
+def _careful_entries(node: Node, at: str, to: Reading) -> dict[str, Entry]:
+    found: dict[str, Entry] = {}
+    merged: list[Node] = []
+    for key, value in node.value:
+        if key.id != "scalar":
+            to.wrong(key, at, f"a field's name is text, not {describe(key)}")
+        elif key.value in found:
+            first = found[key.value][0].start_mark
+            to.wrong(
+                key,
+                f"{at}.{key.value}".lstrip("."),
+                f"written twice; first at line {first.line + 1}, column {first.column + 1}",
+            )
+        else:
+            found[key.value] = (key, value)
+            if key.value == "<<" and key.tag == PLAIN:
+                merged = value.value if value.id == "sequence" else [value]
+    if merged or ("<<" in found and found["<<"][0].tag == PLAIN):
+        del found["<<"]
+        _add_merged(found, merged, at, to)
+    return found
+
+
+def _add_merged(found: dict[str, Entry], merged: list[Node], at: str, to: Reading) -> None:
+    """Entries that are written here win over merged ones, earlier merged ones over later."""
+    for node in merged:
+        if node.id != "mapping":
+            to.wrong_type(node, f"{at}.<<".lstrip("."), "an alias of a mapping")
+            continue
+        for name, entry in entries(node, at, to).items():
+            found.setdefault(name, entry)
+
+
+def is_nothing(node: Node) -> bool:
+    """Whether this is null, written out or left empty."""
+    return node.id == "scalar" and node.tag == PLAIN and node.value in NOTHING
+
+
+def to_node(data: Any) -> Node:
+    """Plain data (or models inside it) as a node. Raises TypeError for anything else."""
+    if isinstance(data, str):
+        return DataNode("scalar", QUOTED, data)
+    if data is None or isinstance(data, bool | int | float):
+        return DataNode("scalar", PLAIN, _word(data))
+    if isinstance(data, Mapping):
+        pairs = [(to_node(str(key)), to_node(value)) for key, value in data.items()]
+        return DataNode("mapping", "", pairs)
+    if isinstance(data, list | tuple):
+        return DataNode("sequence", "", [to_node(item) for item in data])
+    if hasattr(data, "model_fields"):
+        return DataNode("ready", "", data)
+    raise TypeError(f"a spec has no {type(data).__name__}")
+
+
+def _word(data: float | None) -> str:
+    if data is None:
+        return "null"
+    return str(data).lower() if isinstance(data, bool) else repr(data)

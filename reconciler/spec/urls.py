@@ -1,0 +1,90 @@
+"""URLs of git repositories: which are safe to hand to git, and how they may be shown."""
+
+from __future__ import annotations
+
+import re
+
+_SCHEMES = ("https", "http", "ssh", "file")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
+_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
+_SCP = re.compile(r"(?:[^\s@:/-][^\s@:/]*@)?(?P<host>[^\s@:/]+|\[[0-9a-fA-F:]+\]):(?P<path>.+)")
+_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9a-fA-F:.%]+\])(?::[0-9]{1,5})?")
+_UNSEEN = re.compile(r"[\x00-\x20\x7f]")
+_EXPECTED = "expected https://…, ssh://…, user@host:path, file:///… or an absolute path"
+HIDDEN = "*****"
+
+
+def check_git_url(url: str) -> str:
+    """`url`, when git may be called with it.
+
+    Refuses helper transports (`ext::` runs commands), options in disguise, unknown schemes and
+    URLs without a host. Raises ValueError with a sentence that shows nothing of the URL but its
+    scheme.
+    """
+    if not url:
+        raise ValueError(_EXPECTED)
+    if _UNSEEN.search(url):
+        raise ValueError("a git URL has no spaces or control characters")
+    if url.startswith("-"):
+        raise ValueError("a git URL doesn't begin with '-': git would take it for an option")
+    if _HELPER.match(url):
+        raise ValueError(f"git's helper transports (ext::, fd:: …) aren't allowed; {_EXPECTED}")
+    if url.startswith("/"):
+        return url
+    match = _SCHEME.fullmatch(url)
+    if match:
+        _check_scheme(match[1].lower(), match[2])
+    elif not _is_scp(url):
+        raise ValueError(_EXPECTED, "for a directory beside this file, use source.path")
+    return url
+
+
+def _check_scheme(scheme: str, rest: str) -> None:
+    if scheme not in _SCHEMES:
+        raise ValueError(f"the scheme {scheme}:// isn't known; {_EXPECTED}")
+    authority, slash, path = rest.partition("/")
+    if scheme == "file":
+        if authority not in ("", "localhost") or not path:
+            raise ValueError("expected file:/// and an absolute path")
+        return
+    userinfo, _, host = authority.rpartition("@")
+    if not host or not slash or not path.strip("/"):
+        raise ValueError(f"expected a host and a path after {scheme}://")
+    if userinfo.startswith("-") or not _HOST.fullmatch(host):
+        raise ValueError(f"the host after {scheme}:// isn't valid")
+
+
+def _is_scp(url: str) -> bool:
+    match = _SCP.fullmatch(url)
+    return bool(match) and bool(_HOST.fullmatch(match["host"])) if match else False
+
+
+def has_credentials(url: str) -> bool:
+    """Whether the URL itself carries a password or token."""
+    return redact_url(url) != url
+
+
+def redact_url(url: str) -> str:
+    """`url` without user name and password, and without the values of its query.
+
+    The user name of ssh (`ssh://git@host`, `git@host:path`) stays: it is no secret. Pure text
+    work: a URL that is broken comes out with too much hidden rather than too little.
+    """
+    match = _SCHEME.fullmatch(url)
+    if not match:
+        return url
+    scheme, rest = match[1], match[2]
+    authority, slash, path = rest.partition("/")
+    if "@" not in authority and "@" in path and not _HOST.fullmatch(authority):
+        authority, path = rest.rpartition("@")[0] + "@", rest.rpartition("@")[2]
+        slash = ""
+    userinfo, at, host = authority.rpartition("@")
+    if at and (scheme.lower() != "ssh" or ":" in userinfo):
+        authority = f"{HIDDEN}@{host}"
+    address, question, _ = (authority + slash + path).partition("?")
+    return f"{scheme}://{address}{'?' + HIDDEN if question else ''}"
+
+
+def is_ssh(url: str) -> bool:
+    """Whether git reaches this URL over ssh."""
+    return url.lower().startswith("ssh://") or ("://" not in url and not url.startswith("/"))
