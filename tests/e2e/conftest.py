@@ -1,0 +1,168 @@
+"""`shop`: a directory with apps.yaml, a git repository, and the command line on the engine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.engine import PrivateEngine
+from tests.support.gitrepo import GitRepo
+
+DOCKERFILE = """\
+FROM busybox:stable
+COPY . /www/
+EXPOSE 8000
+CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]
+"""
+
+HEALTH = {"http": {"port": 8000, "path": "/"}, "timeout": "20s"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@dataclass
+class Shop:
+    """One project: its spec, its repository, its state, and the command line."""
+
+    directory: Path
+    project: str
+    engine: PrivateEngine
+    repo: GitRepo
+    state_dir: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    apps: dict[str, dict[str, Any]] = field(default_factory=dict)
+    top: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spec(self) -> Path:
+        return self.directory / "apps.yaml"
+
+    def app(self, name: str = "api", **fields: Any) -> None:
+        """Write an app into the spec: from the repository, answering on 8000."""
+        base: dict[str, Any] = {"source": {"git": self.repo.url}, "health": HEALTH}
+        self.apps[name] = {**base, **fields}
+        self.write()
+
+    def write(self) -> None:
+        document = {"version": 1, "project": self.project, **self.top, "apps": self.apps}
+        self.spec.write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def command(self, *arguments: str) -> list[str]:
+        name, *rest = arguments
+        flags = [] if name in ("init", "schema") else ["--state-dir", str(self.state_dir)]
+        flags += [] if name in ("schema", "work") else ["--file", str(self.spec)]
+        return [sys.executable, "-m", "reconciler", name, *flags, *rest]
+
+    def env(self) -> dict[str, str]:
+        return {**os.environ, **self.engine.env(), "NO_COLOR": "1", **self.environ}
+
+    def run(self, *arguments: str, timeout: float = 120) -> Ran:
+        """Run `reconcile` to its end."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=self.env(), cwd=self.directory, capture_output=True, text=True, timeout=timeout,
+            check=False,
+        )  # fmt: skip
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start it and go on."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.env(), cwd=self.directory, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def apply(self, *arguments: str, code: int = 0) -> Ran:
+        """`apply`, which must end with `code`."""
+        done = self.run("apply", *arguments)
+        assert done.code == code, f"exit code {done.code}\n{done.out}\n{done.err}"
+        return done
+
+    def status(self, name: str = "api") -> dict[str, Any]:
+        document = self.run("status", "-o", "json").json
+        found: dict[str, Any] = next(app for app in document["apps"] if app["name"] == name)
+        return found
+
+    def history(self, name: str = "api") -> list[dict[str, Any]]:
+        document = self.run("history", name, "-o", "json").json
+        rows: list[dict[str, Any]] = document["deployments"]
+        return rows
+
+    def plan(self, *arguments: str) -> Any:
+        return self.run("plan", "-o", "json", *arguments).json
+
+    # -- what is really there ----------------------------------------------------------------
+
+    def containers(self, name: str = "api") -> list[Any]:
+        """All of the app's containers on the engine, running or not."""
+        return self.engine.containers(f"reconciler.app={self.project}/{name}")
+
+    def container_id(self, name: str = "api") -> str:
+        """The id of the one container that the app has."""
+        (one,) = self.containers(name)
+        assert one["State"] == "running", one["Status"]
+        identity: str = one["Id"]
+        return identity
+
+    def images(self, name: str = "api") -> set[str]:
+        """Ids of the images that were built for the app."""
+        filters = json.dumps({"label": [f"reconciler.image.app={self.project}/{name}"]})
+        import urllib.parse
+
+        found = self.engine.request("GET", f"/images/json?filters={urllib.parse.quote(filters)}")
+        return {image["Id"] for image in found}
+
+    def answer(self, name: str = "api", path: str = "/", port: int = 8000) -> str:
+        """What the app answers now."""
+        running = [one for one in self.containers(name) if one["State"] == "running"]
+        assert running, f"nothing of {name} runs"
+        networks = running[0]["NetworkSettings"]["Networks"]
+        address = next(iter(networks.values()))["IPAddress"]
+        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=5) as response:
+            return str(response.read().decode())
+
+    def stages(self, row: Mapping[str, Any]) -> list[str]:
+        """The stages that really did something."""
+        return [stage["name"] for stage in row["stages"] if stage["status"] == "done"]
+
+
+@pytest.fixture
+def shop(
+    engine: PrivateEngine,
+    project: str,
+    git_repo: Callable[[str], GitRepo],
+    state_dir: Path,
+    tmp_path: Path,
+) -> Shop:
+    directory = tmp_path / "config"
+    directory.mkdir()
+    repo = git_repo("app")
+    repo.commit({"Dockerfile": DOCKERFILE, "index.html": "one"})
+    return Shop(directory, project, engine, repo, state_dir)
+
+
+def files_below(directory: Path) -> Sequence[Path]:
+    """All files, for looking whether something leaked into one."""
+    return [path for path in directory.rglob("*") if path.is_file()]
