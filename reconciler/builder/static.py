@@ -7,6 +7,7 @@ lines, and then what must never be served. Both backends read `<Dockerfile>.dock
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from reconciler.builder.base import Prepared
@@ -19,8 +20,8 @@ SERVER = "busybox:stable"
 PORT = 8080
 _NAME = ".reconciler-static"
 _NEVER_SERVED = (".git", ".gitignore", ".gitmodules", ".dockerignore", ".env", f"{_NAME}*")
-_SPECIAL = frozenset("$*?[\\")
-"""Characters that a Dockerfile expands or matches in the source of a COPY."""
+_SPECIAL = re.compile(r"[$*?\[\\\"'\x00-\x1f]")
+"""Characters that a Dockerfile expands, matches or drops in the source of a COPY."""
 
 _TYPES = {
     "avif": "image/avif",
@@ -56,9 +57,9 @@ class StaticBuilder:
                 todo="Commit the directory, or correct build.static or source.subdir.",
             )
         inside = served.relative_to(root).as_posix()
-        if _SPECIAL & set(inside):
+        if _SPECIAL.search(inside):
             raise BuildError(
-                f"build.static is {inside!r}, which has one of the characters $ * ? [ \\",
+                f"build.static is {inside!r}, which has one of the characters $ * ? [ \\ \" '",
                 app=app,
                 todo="Rename the directory.",
             )

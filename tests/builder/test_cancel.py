@@ -1,10 +1,10 @@
 """Cancelling a build: soon, wholly, and nothing else."""
 
+import secrets
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
 
 import pytest
 
@@ -15,17 +15,14 @@ from tests.builder.conftest import MakeRecipe, Watched, make_backend
 from tests.support import system
 from tests.support.engine import PrivateEngine
 
-WaitUntil = Callable[..., Any]
-_numbers = iter(range(10_000))
-
 
 def sleeping(seconds: str) -> str:
     return f"FROM busybox:stable\nRUN echo begun; sleep {seconds}\nRUN echo finished\n"
 
 
-def unique_sleep(project: str) -> str:
-    """A sleep of an hour and some, that `ps` can tell from all others."""
-    return f"{3600 + int(project[1:], 16) % 1_000_000}.{next(_numbers)}"
+def unique_sleep() -> str:
+    """A sleep of hours, that `ps` can tell from all others."""
+    return str(10_000 + secrets.randbelow(10**8))
 
 
 def processes(text: str) -> list[int]:
@@ -43,20 +40,19 @@ def start(
 
 
 def test_cancel_in_the_middle_of_a_step(
-    backend: Backend, make_recipe: MakeRecipe, watched: Watched, engine: PrivateEngine,
-    project: str, wait_until: WaitUntil,
-) -> None:  # fmt: skip
-    seconds = unique_sleep(project)
+    backend: Backend, make_recipe: MakeRecipe, watched: Watched, engine: PrivateEngine
+) -> None:
+    seconds = unique_sleep()
     recipe = make_recipe(sleeping(seconds))
     with ThreadPoolExecutor() as pool:
         future = start(pool, backend, recipe, watched)
-        wait_until(lambda: processes(f"sleep {seconds} "))
+        system.wait_until(lambda: processes(f"sleep {seconds} "))
         asked = time.monotonic()
         watched.job.cancel.cancel(Cancelled("asked for by the test"))
         with pytest.raises(Cancelled, match="asked for by the test"):
             future.result(10)
         took = time.monotonic() - asked
-    wait_until(lambda: not processes(seconds), 0.5, "the end of the step")
+    system.wait_until(lambda: not processes(seconds), 0.5, "the end of the step")
     ended = time.monotonic() - asked
     assert took < 0.5
     assert ended < 0.8
@@ -91,9 +87,7 @@ def test_cancel_while_the_context_is_sent(
     timer.join()
 
 
-def test_cancel_of_one_leaves_the_other(
-    backend: Backend, make_recipe: MakeRecipe, project: str
-) -> None:
+def test_cancel_of_one_leaves_the_other(backend: Backend, make_recipe: MakeRecipe) -> None:
     first, second = Watched(), Watched()
     with ThreadPoolExecutor() as pool:
         doomed = start(pool, backend, make_recipe(sleeping("61"), name="one"), first)
@@ -108,11 +102,11 @@ def test_cancel_of_one_leaves_the_other(
 @pytest.mark.parametrize("name", ["buildkit", "classic"])
 def test_cancel_engine_killed_in_the_middle(
     own_engine: PrivateEngine, make_recipe: MakeRecipe, watched: Watched, name: str,
-    monkeypatch: pytest.MonkeyPatch, project: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("DOCKER_CONFIG", own_engine.env()["DOCKER_CONFIG"])
     backend = make_backend(name, Engine(own_engine.url))
-    seconds = unique_sleep(project)
+    seconds = unique_sleep()
     with ThreadPoolExecutor() as pool:
         future = start(pool, backend, make_recipe(sleeping(seconds)), watched)
         own_engine.kill()
@@ -125,7 +119,7 @@ def test_cancel_engine_killed_in_the_middle(
     assert own_engine.containers() == []
 
 
-def test_cancel_engine_is_away(make_recipe: MakeRecipe, watched: Watched, tmp_path: Any) -> None:
+def test_cancel_engine_is_away(make_recipe: MakeRecipe, watched: Watched, tmp_path: Path) -> None:
     api = Engine(f"unix://{tmp_path}/none.sock")
     for name in ("buildkit", "classic"):
         with pytest.raises(EngineUnavailable, match="doesn't answer"):
