@@ -75,7 +75,7 @@ class Secrets:
         return value
 
     def _file(self, ref: FileRef, app: str, what: str) -> str:
-        path = self.base_dir / ref.file
+        path = self.base_dir / Path(ref.file).expanduser()
         try:
             text = path.read_bytes().decode("utf-8")
         except (OSError, UnicodeDecodeError) as error:

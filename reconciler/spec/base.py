@@ -146,7 +146,7 @@ class Model:
         to = Reading()
         instance = Section(cls).read(to_node(data), "", to)
         if to.problems:
-            raise ValueError(f"{cls.__name__}: " + "; ".join(map(str, to.problems)))
+            raise ValueError("; ".join(f"{one.field}: {one.message}" for one in to.problems))
         return instance  # type: ignore[no-any-return]
 
     @classmethod

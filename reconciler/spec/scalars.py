@@ -10,6 +10,7 @@ import os.path
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
 from reconciler.spec.images import IMAGE_NAME, IMAGE_REFERENCE, check_image, check_reference
@@ -32,6 +33,7 @@ _PORT = re.compile(
     r"(?P<host>\d{1,5}):(?P<container>\d{1,5})(?:/(?P<protocol>tcp|udp))?"
 )
 _VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]+")
+_OTHERS_HOME = re.compile(r"~[^/:]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -79,22 +81,17 @@ def parse_port(text: str) -> Port:
     host, container = int(match["host"]), int(match["container"])
     if not (0 < host < 65536 and 0 < container < 65536):
         raise ValueError("a port is a number from 1 to 65535")
-    address = match["address"] or ""
-    if not _is_address(address):
-        raise ValueError("expected an IPv4 address, or an IPv6 address in brackets")
-    return Port(address, host, container, match["protocol"] or "tcp")
+    return Port(_address(match["address"] or ""), host, container, match["protocol"] or "tcp")
 
 
-def _is_address(text: str) -> bool:
-    if not text.startswith("["):
-        return all(int(part) < 256 for part in text.split(".") if part)
-    from ipaddress import IPv6Address
-
+def _address(text: str) -> str:
+    """The address in its one shortest form."""
     try:
-        IPv6Address(text.strip("[]"))
+        if text.startswith("["):
+            return f"[{IPv6Address(text.strip('[]'))}]"
+        return str(IPv4Address(text)) if text else ""
     except ValueError:
-        return False
-    return True
+        raise ValueError("expected an IPv4 address, or an IPv6 address in brackets") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +118,8 @@ def parse_volume(text: str) -> Volume:
     if not parts[1].strip("/") or ".." in parts[1].split("/"):
         raise ValueError("expected a path inside the container, not / and without ..")
     volume = Volume(parts[0], parts[1], mode == "ro")
+    if _OTHERS_HOME.match(text):
+        raise ValueError("expected ~/… or the full path of the directory")
     if not volume.is_bind and not _VOLUME_NAME.fullmatch(volume.source):
         raise ValueError(
             "a volume's name has two or more letters, digits, dots, dashes; "
@@ -170,6 +169,8 @@ def _relative(path: str) -> str:
 def _host_path(path: str) -> str:
     if not path or _CONTROL.search(path):
         raise ValueError("expected a path, without control characters")
+    if _OTHERS_HOME.match(path):
+        raise ValueError("expected ~/… or the full path")
     return path
 
 
