@@ -19,7 +19,7 @@ def test_base_image_that_the_registry_does_not_have(
     backend: Backend, make_recipe: MakeRecipe, watched: Watched, registry: PrivateRegistry
 ) -> None:
     name = f"{registry.address}/nothing:1"
-    with pytest.raises(BuildError, match="base image .*nothing:1 can't be fetched") as caught:
+    with pytest.raises(BuildError, match=r"base image .*nothing:1 can't be fetched") as caught:
         backend.build(make_recipe(f"FROM {name}\n"), watched.job)
     assert "docker login" in caught.value.todo
 
