@@ -154,10 +154,8 @@ class TimedOut(Stopped):
 class Interrupted(Stopped):
     """The process that runs it is ended, or died so often that it isn't resumed any more.
 
-    `resumable`: the next pass may try it again.
+    The next pass tries again, with a deployment of its own.
     """
-
-    resumable = True
 
 
 class LeaseLost(Stopped):

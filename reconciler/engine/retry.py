@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.errors import Transient
+from reconciler.errors import Interrupted, Transient
 
 FIRST_SECONDS = 5.0
 LONGEST_SECONDS = 600.0
@@ -14,8 +14,8 @@ def next_delay(error: BaseException, attempts: int, chance: float) -> float | No
     `attempts`: failed tries so far, this one included. `chance`: from 0 to 1, spreads the tries
     of many apps. Doubles from 5 seconds up to 10 minutes, half of it fixed and half by chance.
     """
-    if not isinstance(error, Transient):
+    if not isinstance(error, Transient | Interrupted):
         return None
     longest = min(FIRST_SECONDS * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
     delay = longest * (0.5 + 0.5 * chance)
-    return max(delay, error.retry_after or 0.0)
+    return max(delay, getattr(error, "retry_after", None) or 0.0)

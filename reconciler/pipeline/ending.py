@@ -43,8 +43,6 @@ def describe_end(context: Context, error: Exception, *, restored: bool) -> Endin
 
 def _retry_at(context: Context, error: Exception) -> float | None:
     """Keeps the count of earlier tries at the same target."""
-    if isinstance(error, Interrupted) and error.resumable:
-        return context.tools.clock()
     attempts = context.tools.store.count_failures(context.name, context.row.target) + 1
     delay = context.tools.retry_delay(error, attempts)
     return None if delay is None else context.tools.clock() + delay

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.errors import HealthError
 from reconciler.host.job import Job
@@ -31,6 +31,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 CRASH_LOOP_RESTARTS = 3
 LAST_LINES = 10
+SIGKILLED = 137
 
 
 def skip(context: Context) -> str:
@@ -119,6 +120,7 @@ class _Watch:
     began: float = field(default_factory=time.monotonic)
     state: InstanceState = field(default_factory=lambda: InstanceState("unknown"))
     ended: InstanceState | None = None
+    out_of_memory: bool = False
     first_restarts: int | None = None
     restarts: int = 0
     since: float = 0.0
@@ -141,14 +143,22 @@ class _Watch:
         restarts = state.restarts - self.first_restarts
         if restarts != self.restarts or state.status != "running":
             self.restarts, self.since = restarts, self.looked
-        if state.status == "restarting" or state.oom_killed:
+        if state.status == "restarting":
             self.ended = state
         self.state = state
+        self.out_of_memory = self.out_of_memory or state.oom_killed
         if state.status in ("exited", "dead", "created", "removing"):
-            raise health_reasons.exited(self.tell(state))
+            raise health_reasons.exited(self.tell(self._finish(state)))
         if restarts >= CRASH_LOOP_RESTARTS:
-            raise health_reasons.crash_loop(self.tell())
+            raise health_reasons.crash_loop(self.tell(self._finish(self.ended or state)))
         return state
+
+    def _finish(self, state: InstanceState) -> InstanceState:
+        """The engine hears that memory ran out a moment after the end, and forgets it later."""
+        if state.exit_code == SIGKILLED and state.memory_limit and not self.out_of_memory:
+            self.job.cancel.wait(LOOK_SECONDS)
+            self.out_of_memory = self.instance.inspect().oom_killed
+        return replace(state, oom_killed=self.out_of_memory)
 
     def rest(self, duration: float) -> None:
         """Wait, looking from time to time. Raises what `look` does, and the job's `Stopped`."""

@@ -96,7 +96,9 @@ def timed_out(
     what = f"not healthy within {limit}: {probe.name} {answer.said}"
     if story.restarts:
         often = "once" if story.restarts == 1 else f"{story.restarts} times"
-        what += f"; it {_describe_code(story.last.exit_code)} and was restarted {often}"
+        seen = story.last.status == "restarting"  # the engine forgets the code at the restart
+        why = f" ({_describe_code(story.last.exit_code)})" if seen else ""
+        what += f"; it was restarted {often}{why}"
     if answer.kind == "unreachable":
         return story.error(what, f"Publish port {probe.port} in `ports`, or use health.command.")
     if answer.kind != "refused":

@@ -14,7 +14,6 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
-from urllib.parse import quote
 
 from reconciler.runtime.base import Instance, InstanceState
 from reconciler.spec.models import HttpCheck
@@ -24,7 +23,8 @@ CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 10.0
 COMMAND_SECONDS = 30.0
 _PROXY_SILENCE_SECONDS = 0.2
-_NOT_RUNNABLE = (126, 127)
+_NOT_RUNNABLE = frozenset({126, 127})
+_FIRST_SIGNAL = 129
 
 Kind = Literal["ok", "failed", "refused", "unreachable"]
 
@@ -53,15 +53,20 @@ Ask = Callable[[str, int, bool], Answer]
 
 @dataclass
 class _Reach:
-    """Which way leads to a container's port. The first that answered at all is kept."""
+    """Which way leads to a container's port. Those that lead nowhere aren't tried again, until
+    the container is restarted, as it may have been away."""
 
     ask: Ask
     inside: Callable[[], Answer]
     port: int
     _skipped: set[tuple[str, int]] = field(default_factory=set)
+    _restarts: int = 0
 
     def try_ways(self, state: InstanceState) -> Answer:
         """The first answer by a way that isn't known to lead nowhere."""
+        if state.restarts != self._restarts:
+            self._restarts = state.restarts
+            self._skipped.clear()
         ways = [(address, self.port, False) for address in state.addresses]
         if self.port in state.published:
             ways.append((*state.published[self.port], True))
@@ -84,7 +89,7 @@ class HttpProbe:
         self.port = check.port
         self.name = f"GET :{check.port}{check.path}"
         self._instance = instance
-        self._path = quote(check.path, safe="/?#[]@!$&'()*+,;=:%~")
+        self._path = check.path
         self._reach = _Reach(self._get, self._get_inside, check.port)
 
     def ask(self, state: InstanceState) -> Answer:
@@ -118,8 +123,9 @@ class HttpProbe:
             code, output = self._instance.execute(argv, COMMAND_SECONDS)
             if code == 0:
                 return Answer("ok", f"answered {argv[0]} inside of the container")
-            if code not in _NOT_RUNNABLE:
-                return Answer("failed", f"failed inside of the container: {_first_line(output)}")
+            if code not in _NOT_RUNNABLE and code < _FIRST_SIGNAL:
+                said = _first_line(output) or f"{argv[0]} exited with {code}"
+                return Answer("failed", f"failed inside of the container: {said}")
         return _out_of_reach(self.port)
 
 

@@ -117,9 +117,7 @@ def _end_leftover_child(row: Deployment) -> None:
 
 def _run_stages(context: Context, log: DeploymentLog) -> None:
     if context.row.attempt > MAX_ATTEMPTS:
-        died = Interrupted(f"its process died {context.row.attempt - 1} times", app=context.name)
-        died.resumable = False
-        raise died
+        raise Interrupted(f"its process died {context.row.attempt - 1} times", app=context.name)
     for name, stage in (REMOVE if context.request.kind == "remove" else STAGES).items():
         log.stage = name
         _run_stage(context, name, stage)

@@ -1,0 +1,467 @@
+"""Control by hand, from another process than the one that deploys."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reconciler.host.lock import locked
+
+from reconciler.engine import control
+from reconciler.engine.wiring import open_tools
+from reconciler.host.job import Job
+from tests.e2e.conftest import DOCKERFILE, Shop
+
+WaitUntil = Callable[..., Any]
+IGNORES_TERM = DOCKERFILE.replace(
+    'CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]',
+    "CMD trap '' TERM; httpd -f -p 8000 -h /www & while true; do sleep 1; done",
+)
+
+
+def slow_build(marker: int) -> str:
+    return f"FROM busybox:stable\nRUN sleep {marker}\n"
+
+
+def command_lines() -> str:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+        except OSError:
+            continue
+    return "\n".join(found)
+
+
+def unfinished(shop: Shop, name: str = "api") -> dict[str, Any] | None:
+    rows = [row for row in shop.history(name) if row["status"] in ("queued", "running")]
+    return rows[0] if rows else None
+
+
+def wait_for_stage(shop: Shop, stage: str, wait_until: WaitUntil, name: str = "api") -> None:
+    def reached() -> bool:
+        row = unfinished(shop, name)
+        return row is not None and (row["status"], row["stage"]) == ("running", stage)
+
+    wait_until(reached, timeout=30, message=f"{name} never reached the stage {stage}")
+
+
+@contextmanager
+def silent_server() -> Iterator[int]:
+    """Accepts connections and never says a word; its port."""
+    server = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                accepted.append(server.accept()[0])
+            except OSError:
+                return
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    try:
+        yield server.getsockname()[1]
+    finally:
+        server.shutdown(socket.SHUT_RDWR)
+        server.close()
+        thread.join()
+        for one in accepted:
+            one.close()
+
+
+def stop_in_process(shop: Shop, how: str, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, float]:
+    """What `cancel` and `kill` do, from this process, and how many seconds it took."""
+    for name, value in shop.engine.env().items():
+        monkeypatch.setenv(name, value)
+    with open_tools(shop.state_dir) as tools:
+        started = time.monotonic()
+        stop = getattr(control, how)(tools, f"{shop.project}/api")
+        return stop, time.monotonic() - started
+
+
+def assert_nothing_is_left(shop: Shop, container: str) -> None:
+    assert shop.container_id() == container
+    assert shop.answer() == "one"
+    assert list((shop.state_dir / "checkouts").glob("*")) == []
+    for lock in [shop.state_dir / "pass.lock", *shop.state_dir.glob("mirrors/*.lock")]:
+        with locked(lock, Job(), 0.5):
+            pass
+
+
+@pytest.mark.parametrize("stage", ["clone", "build", "push", "deploy", "health"])
+def test_cancel_in_each_stage(
+    shop: Shop, stage: str, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if stage == "deploy":
+        shop.repo.commit({"Dockerfile": IGNORES_TERM})
+    shop.app(stop_grace_period="60s")
+    shop.apply()
+    container = shop.container_id()
+    with silent_server() as port:
+        if stage == "clone":
+            submodule = f'[submodule "x"]\n\tpath = x\n\turl = http://127.0.0.1:{port}/x.git\n'
+            shop.repo.write({".gitmodules": submodule})
+            shop.repo.git("add", ".gitmodules")
+            shop.repo.git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},x")
+            shop.repo.git("commit", "-m", "a submodule that never answers")
+        elif stage == "build":
+            shop.repo.commit({"Dockerfile": slow_build(7101)})
+        elif stage == "push":
+            shop.app(image={"repository": f"127.0.0.1:{port}/x", "push": True}, env={"A": "2"})
+        elif stage == "health":
+            shop.repo.commit({"Dockerfile": DOCKERFILE.replace("8000", "9000")})
+        else:
+            shop.app(stop_grace_period="60s", env={"A": "2"})
+        applying = shop.start("apply")
+        wait_for_stage(shop, stage, wait_until)
+        stop, seconds = stop_in_process(shop, "cancel", monkeypatch)
+        assert seconds < 1.0
+        assert (stop.row.status, stop.row.outcome, stop.row.stage) == ("done", "cancelled", stage)
+        assert applying.wait(10) == 1
+        applying.communicate()
+    assert "sleep 7101" not in command_lines()
+    assert_nothing_is_left(shop, container)
+    assert shop.status()["status"] == "idle"
+
+
+def test_cancel_nothing_in_progress(shop: Shop) -> None:
+    shop.app()
+    done = shop.run("cancel", "api")
+    assert done.code == 0
+    assert "nothing is in progress" in done.out
+
+
+def test_cancelled_version_is_left_alone_until_asked(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    shop.repo.commit({"Dockerfile": slow_build(7102)})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    assert shop.run("cancel", "api").code == 0
+    applying.communicate()
+    assert [action["action"] for action in shop.plan()["actions"]] == ["quarantine"]
+    assert shop.answer() == "one"
+
+
+def test_kill_one_of_two_builds(shop: Shop, wait_until: WaitUntil) -> None:
+    for name, marker in (("api", 7103), ("web", 4)):
+        shop.repo.commit({f"{name}/Dockerfile": DOCKERFILE + f"RUN sleep {marker}\n"})
+        shop.app(name, source={"git": shop.repo.url, "subdir": name}, health={"tcp": 8000})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until, "api")
+    wait_for_stage(shop, "build", wait_until, "web")
+    done = shop.run("kill", "api")
+    assert "killed" in done.out
+    assert applying.wait(60) == 1
+    applying.communicate()
+    assert (shop.history("api")[0]["outcome"], shop.status("api")["status"]) == ("killed", "error")
+    assert shop.history("web")[0]["outcome"] == "succeeded"
+    assert shop.containers("api") == []
+    assert shop.containers("web")[0]["State"] == "running"
+    assert "sleep 7103" not in command_lines()
+
+
+def test_kill_owner_that_does_not_react(
+    shop: Shop, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.app()
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": slow_build(7104)})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    os.kill(applying.pid, signal.SIGSTOP)
+    stop, _ = stop_in_process(shop, "kill", monkeypatch)
+    assert (stop.row.status, stop.row.outcome) == ("error", "killed")
+    assert "process group" in stop.killed
+    os.kill(applying.pid, signal.SIGCONT)
+    applying.communicate(timeout=20)
+    assert shop.history()[0]["outcome"] == "killed"
+    wait_until(lambda: "sleep 7104" not in command_lines(), timeout=5)
+    assert_nothing_is_left(shop, container)
+
+
+def test_cancel_deployment_whose_owner_died(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": slow_build(7105)})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    applying.kill()
+    applying.communicate()
+    done = shop.run("cancel", "api")
+    assert "cancelled" in done.out
+    wait_until(lambda: "sleep 7105" not in command_lines(), timeout=5)
+    assert_nothing_is_left(shop, container)
+
+
+def test_fifty_commits_and_deploys_build_twice_at_most(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 20\n"})
+    shop.app()
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    from reconciler.spec.loader import load_spec
+
+    loaded = load_spec(shop.spec)
+    os.environ.update(shop.engine.env())
+    with open_tools(shop.state_dir) as tools:
+        for number in range(50):
+            shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": f"page {number}"})
+            control.deploy(tools, loaded, f"{shop.project}/api", control.Words())
+    assert applying.poll() is None
+    applying.communicate(timeout=60)
+    shop.apply()
+    assert shop.answer() == "page 49"
+    rows = shop.run("history", "api", "-n", "100", "-o", "json").json["deployments"]
+    outcomes = [row["outcome"] for row in rows]
+    assert outcomes.count("superseded") == 49
+    assert sum("build" in shop.stages(row) for row in rows) <= 2
+
+
+def test_clean_queues_takes_only_what_waits(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 4\n"})
+    shop.app()
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    shop.run("deploy", "api", "--no-wait")
+    done = shop.run("clean-queues", "api")
+    assert "Took 1 waiting deployment" in done.out
+    assert applying.wait(60) == 0
+    applying.communicate()
+    outcomes = [row["outcome"] for row in shop.history()]
+    assert outcomes == ["cancelled", "succeeded"]
+    assert shop.run("clean-queues", "--all").out.startswith("Took 0")
+
+
+def test_deploy_always_runs_the_full_pipeline(shop: Shop) -> None:
+    shop.app()
+    shop.apply()
+    container = shop.container_id()
+    done = shop.run("deploy", "api", "--title", "Because", "--description", "I say so")
+    assert done.code == 0, done.err
+    assert "build" in done.err
+    row = shop.history()[0]
+    assert shop.stages(row) == ["clone", "build", "deploy", "health"]
+    assert (row["title"], row["description"], row["trigger"]) == ("Because", "I say so", "manual")
+    assert shop.container_id() != container
+
+
+def test_deploy_tries_a_failed_version_again(shop: Shop) -> None:
+    shop.app(build={"dockerfile": "Missing"})
+    shop.apply(code=1)
+    assert shop.run("deploy", "api").code == 1
+    assert [row["outcome"] for row in shop.history()] == ["failed", "failed"]
+    assert shop.history()[0]["title"] == "Manual deployment"
+
+
+def test_deploy_another_revision_stays_there(shop: Shop) -> None:
+    first = shop.repo.head
+    shop.repo.commit({"index.html": "two"})
+    shop.app()
+    shop.apply()
+    assert shop.run("deploy", "api", "--revision", first).code == 0
+    assert shop.answer() == "one"
+    assert [action["action"] for action in shop.plan()["actions"]] == ["hold"]
+    shop.repo.commit({"index.html": "three"})
+    shop.apply()
+    assert shop.answer() == "three"
+
+
+def test_redeploy_rebuilds_what_serves_and_not_the_failed_try(shop: Shop) -> None:
+    shop.app(env={"A": "1"})
+    shop.apply()
+    served = shop.repo.head
+    shop.repo.commit({"Dockerfile": "FROM busybox:stable\nRUN exit 1\n"})
+    shop.app(env={"A": "2"})
+    shop.apply(code=1)
+    assert shop.run("redeploy", "api").code == 0
+    row = shop.history()[0]
+    assert (row["title"], row["resolved_revision"]) == ("Rebuild deployment", served)
+    assert shop.stages(row) == ["clone", "build", "deploy", "health"]
+    assert "A=2" in shop.engine.inspect(shop.container_id())["Config"]["Env"]
+    assert shop.answer() == "one"
+
+
+def test_redeploy_without_cache_builds_anew(shop: Shop) -> None:
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN cat /proc/sys/kernel/random/uuid >/www/id\n"})
+    shop.app()
+    shop.apply()
+    first = shop.answer(path="/id")
+    shop.run("redeploy", "api")
+    assert shop.answer(path="/id") == first
+    shop.run("redeploy", "api", "--no-cache")
+    assert shop.answer(path="/id") != first
+
+
+def test_rollback_is_sticky_until_something_new(shop: Shop) -> None:
+    shop.app(env={"PAGE": "1"})
+    shop.apply()
+    images = shop.images()
+    shop.repo.commit({"index.html": "two"})
+    shop.app(env={"PAGE": "2"})
+    shop.apply()
+    done = shop.run("rollback", "api")
+    assert done.code == 0, done.err
+    assert shop.answer() == "one"
+    assert shop.status()["image"] in images
+    assert "PAGE=1" in shop.engine.inspect(shop.container_id())["Config"]["Env"]
+    row = shop.history()[0]
+    assert (row["kind"], shop.stages(row)) == ("rollback", ["deploy", "health"])
+    shop.apply()
+    assert shop.answer() == "one"
+    assert "rolled back" in shop.status()["hold"]
+    assert "rolled back" in shop.run("resume", "api").out
+    shop.apply()
+    assert shop.answer() == "two"
+    shop.run("rollback", "api")
+    shop.repo.commit({"index.html": "three"})
+    shop.apply()
+    assert shop.answer() == "three"
+
+
+def test_rolled_back_container_is_kept_alive(shop: Shop) -> None:
+    shop.app()
+    shop.apply()
+    shop.repo.commit({"index.html": "two"})
+    shop.apply()
+    shop.run("rollback", "api")
+    shop.engine.docker("rm", "-f", shop.container_id())
+    shop.apply()
+    assert shop.answer() == "one"
+
+
+def test_suspended_app_is_left_alone_and_deploys_by_hand(shop: Shop) -> None:
+    shop.app()
+    shop.apply()
+    shop.run("suspend", "api", "--reason", "moving the database", "--for", "2h")
+    shop.repo.commit({"index.html": "two"})
+    shop.apply()
+    assert shop.answer() == "one"
+    assert shop.status()["hold"] == "moving the database"
+    assert shop.run("deploy", "api").code == 0
+    assert shop.answer() == "two"
+    assert shop.status()["hold"] == "moving the database"
+    shop.run("resume", "api")
+    assert shop.plan()["actions"] == []
+
+
+def test_stage_over_its_time_fails_with_the_reason(shop: Shop) -> None:
+    shop.app()
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": slow_build(7106)})
+    shop.app(timeouts={"build": "2s"})
+    shop.apply(code=1)
+    row = shop.history()[0]
+    assert (row["outcome"], row["stage"]) == ("failed", "build")
+    assert "longer than 2s" in row["reason"]
+    assert "sleep 7106" not in command_lines()
+    assert_nothing_is_left(shop, container)
+
+
+def test_ctrl_c_while_waiting_lets_the_deployment_go_on(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 3\n"})
+    shop.app()
+    waiting = shop.start("deploy", "api")
+    wait_for_stage(shop, "build", wait_until)
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=10)
+    assert waiting.returncode == 130
+    assert "reconcile cancel api" in err
+    wait_until(lambda: unfinished(shop) is None, timeout=30)
+    assert shop.history()[0]["outcome"] == "succeeded"
+    assert shop.answer() == "one"
+
+
+def test_ctrl_c_of_apply_ends_what_it_runs(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": slow_build(7107)})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    applying.send_signal(signal.SIGINT)
+    applying.communicate(timeout=10)
+    assert applying.returncode == 130
+    assert shop.history()[0]["outcome"] == "interrupted"
+    assert "sleep 7107" not in command_lines()
+    assert_nothing_is_left(shop, container)
+    shop.repo.commit({"Dockerfile": DOCKERFILE})
+    shop.apply()
+
+
+def test_twenty_applies_at_once_deploy_each_app_once(shop: Shop) -> None:
+    for name in ("api", "web", "job"):
+        shop.app(name)
+    applying = [shop.start("apply") for _ in range(20)]
+    ends = [(one.communicate(timeout=120), one.returncode) for one in applying]
+    assert {code for _, code in ends} <= {0, 75}, ends
+    for name in ("api", "web", "job"):
+        assert [row["outcome"] for row in shop.history(name)] == ["succeeded"]
+        shop.container_id(name)
+
+
+def test_clear_keeps_what_serves_and_frees_the_rest(shop: Shop) -> None:
+    shop.app()
+    for page in ("one", "two", "three"):
+        shop.repo.commit({"index.html": page, "big": os.urandom(1 << 16)})
+        shop.apply()
+    assert len(shop.images()) == 3
+    planned = shop.run("clear", "api", "--dry-run", "-o", "json").json
+    assert (len(planned["images"]), len(planned["deployments"])) == (2, 2)
+    assert len(shop.images()) == 3
+    freed = shop.run("clear", "api", "-o", "json").json
+    assert freed["bytes"] == planned["bytes"] > 0
+    assert len(shop.images()) == 1
+    assert [row["outcome"] for row in shop.history()] == ["succeeded"]
+    assert shop.answer() == "three"
+    assert len(list((shop.state_dir / "logs").rglob("*.log"))) == 1
+
+
+def test_gc_keeps_as_many_as_retention_says(shop: Shop) -> None:
+    shop.app(retention={"images": 2, "deployments": 2})
+    for page in ("one", "two", "three", "four"):
+        shop.repo.commit({"index.html": page})
+        shop.apply()
+    shop.run("gc")
+    assert len(shop.images()) == 2
+    assert len(shop.history()) == 2
+    assert shop.run("rollback", "api").code == 0
+    assert shop.answer() == "three"
+
+
+def test_another_terminal_follows_cancels_and_explains(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    shop.repo.commit({"Dockerfile": "FROM busybox:stable\nRUN echo working hard && sleep 7108\n"})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    following = shop.start("logs", "api", "-f")
+    explained = shop.run("explain", "api").out
+    assert "running" in explained
+    wait_until(lambda: "working hard" in shop.run("logs", "api").out, timeout=20)
+    shop.run("cancel", "api")
+    out, _ = following.communicate(timeout=10)
+    assert "working hard" in out
+    assert "cancelled" in out
+    applying.communicate(timeout=10)
+
+
+def test_commands_without_a_spec_say_what_to_do(shop: Shop) -> None:
+    done = subprocess.run(
+        shop.command("apply"), env=shop.env(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 78
+    assert "reconcile init" in done.stderr
