@@ -219,7 +219,8 @@ def many_rows(store: Store, count: int) -> None:
         connection.execute(
             f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
             f"INSERT INTO deployments (id, app, {', '.join(columns)}) "
-            f"SELECT 'id-' || n.i, 'shop/app' || (n.i % 10), {', '.join('d.' + c for c in columns)} "
+            "SELECT 'id-' || n.i, 'shop/app' || (n.i % 10), "
+            f"{', '.join('d.' + name for name in columns)} "
             "FROM n, deployments d WHERE d.id = ?",
             (row.id,),
         )
