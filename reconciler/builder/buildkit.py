@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -127,6 +126,8 @@ def check_secrets(recipe: Recipe) -> None:
 @contextmanager
 def _place_for_id(app: str) -> Iterator[Path]:
     """A new file name in a private directory, for the image id that the CLI writes."""
+    import tempfile
+
     try:
         with tempfile.TemporaryDirectory(prefix="reconciler-") as directory:
             yield Path(directory) / "image-id"

@@ -24,6 +24,7 @@ GET_BUILDKIT = (
 )
 _STEP = re.compile(r"Step (\d+/\d+) : (.*)")
 _RUNNING = re.compile(r" ---> Running in ([0-9a-f]+)")
+_NOISE = re.compile(r" ---> (?:Running in )?[0-9a-f]+$|(?: ---> )?Remov\w+ intermediate ")
 _REMOVED = re.compile(r"(?: ---> )?Remov(?:ing|ed) intermediate container [0-9a-f]+")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 """The engine paints what a step writes to stderr."""
@@ -136,7 +137,8 @@ class BuildOutput:
     def _take_line(self, line: str) -> None:
         if not line:
             return
-        self._log(line)
+        if not _NOISE.match(line):
+            self._log(line)
         if step := _STEP.fullmatch(line):
             self.step = f"[{step[1]}] {step[2]}"
             self._output.clear()
@@ -167,7 +169,7 @@ def make_request(recipe: Recipe, job: Job) -> Request:
         "rm": "1",
         "forcerm": "1",
         "labels": json.dumps(recipe.labels),
-        "buildargs": json.dumps(recipe.args),
+        "buildargs": json.dumps({**_proxies(), **recipe.args}),
     }
     flags = {"nocache": recipe.no_cache, "pull": recipe.pull}
     query |= {name: "1" for name, wanted in flags.items() if wanted}
@@ -175,6 +177,17 @@ def make_request(recipe: Recipe, job: Job) -> Request:
         query["target"] = recipe.target
     headers = {"Content-Type": "application/x-tar", "X-Registry-Config": _encode_logins()}
     return Request("POST", "/build", query, headers, tar_context(recipe, job))
+
+
+def _proxies() -> dict[str, str]:
+    """`HTTP_PROXY` and so on from docker's own configuration, as the docker CLI passes them."""
+    from docker.utils.config import load_general_config
+    from docker.utils.proxy import ProxyConfig
+
+    settings: Any = load_general_config()
+    default: Any = (settings.get("proxies") or {}).get("default") or {}
+    environment: Any = ProxyConfig.from_dict(default).get_environment()
+    return dict(environment)
 
 
 def _encode_logins() -> str:

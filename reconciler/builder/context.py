@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import io
 import os
-import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.builder.base import Recipe
 from reconciler.errors import BuildError
 from reconciler.host.job import Job
 
+if TYPE_CHECKING:
+    import tarfile
+
 _CHUNK = 1 << 20
+_BLOCK = 512
+_RECORD = 20 * _BLOCK
+"""A tar archive is written in blocks, and ends with zeros up to a whole record."""
+
 _IGNORE_FILE = ".dockerignore"
 
 
@@ -40,6 +47,8 @@ def tar_context(recipe: Recipe, job: Job) -> Iterator[bytes]:
     The Dockerfile itself is always sent. So is the list of patterns, as the context's
     `.dockerignore`: by it the engine leaves an ignored Dockerfile out of what COPY sees.
     """
+    import tarfile
+
     patterns = ignored_patterns(recipe)
     archive = tarfile.TarFile(fileobj=io.BytesIO(), mode="w")
     try:
@@ -55,7 +64,7 @@ def tar_context(recipe: Recipe, job: Job) -> Iterator[bytes]:
             app=recipe.app,
             todo="Correct the file, or name it in .dockerignore.",
         ) from error
-    yield b"\0" * tarfile.RECORDSIZE
+    yield b"\0" * _RECORD
 
 
 def _walk(recipe: Recipe, patterns: Iterable[str]) -> Iterator[str]:
@@ -68,6 +77,8 @@ def _walk(recipe: Recipe, patterns: Iterable[str]) -> Iterator[str]:
 
 def _entry(archive: tarfile.TarFile, root: Path, name: str) -> Iterator[bytes]:
     """One file, directory or link. Owners are root, as the docker CLI sends them."""
+    from tarfile import PAX_FORMAT
+
     path = root / name
     info = archive.gettarinfo(str(path), arcname=name)
     if info is None:  # a socket
@@ -75,7 +86,7 @@ def _entry(archive: tarfile.TarFile, root: Path, name: str) -> Iterator[bytes]:
     info.uid = info.gid = 0
     info.uname = info.gname = ""
     info.mtime = int(max(info.mtime, 0))
-    yield info.tobuf(tarfile.PAX_FORMAT)
+    yield info.tobuf(PAX_FORMAT)
     if info.isreg():
         yield from _content(path, info.size)
 
@@ -88,12 +99,14 @@ def _content(path: Path, size: int) -> Iterator[bytes]:
             yield chunk
     if left:
         raise OSError(0, "it became shorter while it was read", os.fspath(path))
-    yield b"\0" * (-size % tarfile.BLOCKSIZE)
+    yield b"\0" * (-size % _BLOCK)
 
 
 def _text_entry(name: str, text: str) -> bytes:
+    import tarfile
+
     content = text.encode()
     info = tarfile.TarInfo(name)
     info.size = len(content)
-    padding = b"\0" * (-len(content) % tarfile.BLOCKSIZE)
+    padding = b"\0" * (-len(content) % _BLOCK)
     return info.tobuf(tarfile.PAX_FORMAT) + content + padding

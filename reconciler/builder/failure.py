@@ -8,6 +8,7 @@ from reconciler.errors import BuildError, ReconcilerError
 from reconciler.host.refusals import disk_full, is_disk_full, unavailable
 
 LINES_KEPT = 15
+_STEP_WIDTH = 160
 TODO_FIX = "Correct the Dockerfile or what it builds; this deployment's log has the whole output."
 TODO_BASE = "Correct its name; a private one needs `docker login` on this host."
 TODO_SYNTAX = (
@@ -45,8 +46,13 @@ def build_error(failure: Failure, app: str) -> ReconcilerError:
     reason = failure.message
     if failure.exit_code is not None:
         reason = f"exit code {failure.exit_code}"
-    where = f"broke at {failure.step}" if failure.step else "can't be done"
+    where = f"broke at {_shorten(failure.step)}" if failure.step else "can't be done"
     return BuildError(f"the build {where}: {reason}", app=app, detail=detail, todo=todo)
+
+
+def _shorten(step: str) -> str:
+    """A RUN may have a page of shell in it."""
+    return step if len(step) <= _STEP_WIDTH else f"{step[: _STEP_WIDTH - 1]}…"
 
 
 def _image_error(failure: Failure, app: str) -> ReconcilerError:

@@ -98,7 +98,7 @@ class BuildLog:
     @property
     def message(self) -> str:
         """The error in the builder's last words, or the failed step's, without its wrappings."""
-        text = self._failed.error if self._failed else "\n".join(self._last)
+        text = self._failed.error if self._failed else " ".join(self._last)
         if self._failed is None and self._last:
             text = next((line for line in self._last if _WRAPPINGS.match(line)), text)
         return _unwrap(text)

@@ -25,7 +25,7 @@ from reconciler.host.refusals import Fault, disk_full, fault_of, is_disk_full, u
 from reconciler.host.stream import Message, Refusal, stream
 
 Auth = Mapping[str, str]
-"""`{"username", "password"}`, as `host.registry.registry_auth` gives."""
+"""`{"username", "password"}` or `{"identitytoken"}`, as `host.registry.registry_auth` gives."""
 
 NOT_FOUND = 404
 CONFLICT = 409

@@ -1,13 +1,15 @@
 """What both backends do the same way, on a real engine."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from reconciler.builder.base import Backend
 from reconciler.errors import BuildError
-from tests.builder.conftest import MakeRecipe, Watched
+from tests.builder.conftest import MakeRecipe, Watched, write_files
 from tests.support.engine import PrivateEngine
 
 Run = Callable[..., str]
@@ -58,6 +60,18 @@ def test_backend_args(
     assert run_image(backend.build(recipe, watched.job), "cat", "/made") == (
         "hello you = 'me', \"$HOME\""
     )
+
+
+def test_backend_proxies_of_dockers_own_configuration(
+    backend: Backend, make_recipe: MakeRecipe, watched: Watched, run_image: Run, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    settings = {"proxies": {"default": {"httpProxy": "http://proxy.example.com:3128"}}}
+    write_files(tmp_path / "docker", {"config.json": json.dumps(settings)})
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    recipe = make_recipe("FROM busybox:stable\nRUN echo $HTTP_PROXY $http_proxy >/made\n")
+    said = run_image(backend.build(recipe, watched.job), "cat", "/made")
+    assert said == "http://proxy.example.com:3128 http://proxy.example.com:3128"
 
 
 def test_backend_target(

@@ -72,7 +72,7 @@ def test_cancel_before_the_build(
 
 
 def test_cancel_while_the_context_is_sent(
-    classic: Backend, make_recipe: MakeRecipe, watched: Watched
+    backend: Backend, make_recipe: MakeRecipe, watched: Watched
 ) -> None:
     """The engine is busy reading; a large file takes it longer than the wait here."""
     recipe = make_recipe("FROM busybox:stable\nCOPY . /x\n")
@@ -82,7 +82,7 @@ def test_cancel_while_the_context_is_sent(
     timer.start()
     asked = time.monotonic()
     with pytest.raises(Cancelled, match="in the middle"):
-        classic.build(recipe, watched.job)
+        backend.build(recipe, watched.job)
     assert time.monotonic() - asked < 0.8
     timer.join()
 

@@ -149,3 +149,9 @@ def test_base_image_errors_by_their_words(message: str, kind: type, todo: str) -
     assert type(error) is kind
     assert todo in error.todo
     assert kind is DiskFull or "r.example.com/base:1" in error.what
+
+
+def test_long_step_is_cut_short() -> None:
+    error = build_error(Failure("x", f"[2/2] RUN {'a && ' * 500}", exit_code=1), "shop/api")
+    assert error.what.endswith("…: exit code 1")
+    assert len(error.what) < 220

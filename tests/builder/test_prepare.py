@@ -124,7 +124,7 @@ def test_static_directory_outside(tmp_path: Path) -> None:
         prepare(root, static="public")
 
 
-@pytest.mark.parametrize("name", ["a$HOME", "a*b", "what?", "[x]", '"x"', "it's", "a\nb"])
+@pytest.mark.parametrize("name", ["a$HOME", "a*b", "what?", "[x]", '"x"', "it's"])
 def test_static_directory_with_characters_that_match(tmp_path: Path, name: str) -> None:
     write_files(tmp_path, {f"{name}/index.html": ""})
     with pytest.raises(BuildError, match="one of the characters"):
