@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.spec.models import App
 from reconciler.spec.reading import Mark, Node, Reading, entries
-from reconciler.spec.scalars import Port, parse_port
+from reconciler.spec.scalars import EVERYWHERE, Port, parse_port
 
 LONGEST_NAME = 63
 """The longest label of a DNS name: containers find each other by `<project>-<app>`."""
@@ -34,7 +34,7 @@ class _Published:
 
 def check_apps(project: str, apps: Mapping[str, Checkable], to: Reading) -> None:
     """Report what is wrong between apps that are valid each. `project` is empty if unknown."""
-    taken: dict[tuple[int, str], list[_Published]] = defaultdict(list)
+    taken: dict[tuple[int, str], dict[str, _Published]] = defaultdict(dict)
     for name, one in apps.items():
         if len(project) + 1 + len(name) > LONGEST_NAME:
             to.wrong(
@@ -46,11 +46,17 @@ def check_apps(project: str, apps: Mapping[str, Checkable], to: Reading) -> None
         for index, text in enumerate(one.app.ports):
             published = _Published(parse_port(text), name, index)
             rivals = taken[published.port.host, published.port.protocol]
-            first = next((rival for rival in rivals if rival.port.clashes(published.port)), None)
-            if first is None:
-                rivals.append(published)
-            else:
+            first = _find_rival(rivals, published.port)
+            if first:
                 _report_clash(apps, published, first, to)
+            rivals.setdefault(published.port.address, published)
+
+
+def _find_rival(rivals: Mapping[str, _Published], port: Port) -> _Published | None:
+    """One that `port` clashes with, among those of its number by address; without a search."""
+    near = (rivals.get(address) for address in (port.address, *EVERYWHERE))
+    candidates = rivals.values() if port.address in EVERYWHERE else filter(None, near)
+    return next((rival for rival in candidates if rival.port.clashes(port)), None)
 
 
 def _report_clash(

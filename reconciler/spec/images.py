@@ -18,14 +18,21 @@ _LONGEST = 255
 
 
 def check_image(text: str) -> str:
+    """The name of a ready image, without tag and digest. Raises ValueError."""
+    last = text.rpartition("/")[2]
+    if "://" not in text and ("@" in last or ":" in last):
+        word = "digest" if "@" in last else "tag"
+        raise ValueError(f"expected an image's name without {word}; give it as 'revision'")
+    return check_repository(text)
+
+
+def check_repository(text: str) -> str:
     """A repository's name without tag and digest. Raises ValueError."""
     if "://" in text:
         raise ValueError("expected an image's name without a scheme such as https://")
-    if "@" in text:
-        raise ValueError("expected an image's name without digest; give it as 'revision'")
     head, _, last = text.rpartition("/")
-    if ":" in last:
-        raise ValueError("expected an image's name without tag; give it as 'revision'")
+    if "@" in last or ":" in last:
+        raise ValueError("expected an image's name without tag and digest")
     if len(text) > _LONGEST or not re.match(IMAGE_NAME, text):
         lower = last != last.lower() or head.partition("/")[2] != head.partition("/")[2].lower()
         raise ValueError(

@@ -9,6 +9,7 @@ kinds as well (`sections`). `schema` has the JSON Schema of each kind.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -85,7 +86,8 @@ class Text(Kind):
         try:
             return self.parse(text)
         except ValueError as error:
-            shown = "" if self.hidden or len(text) > 100 else f", got {text!r}"
+            secret = self.hidden or "@" in text  # perhaps a URL with a password
+            shown = "" if secret or len(text) > 100 else f", got {text!r}"
             sentence, *hint = error.args
             return to.wrong(node, at, f"{sentence}{shown}", *hint)
 
@@ -100,7 +102,7 @@ class RawText(Text):
     """Text exactly as written: 1.10 stays "1.10", true stays "true", yes stays "yes"."""
 
     def __init__(self) -> None:
-        super().__init__("text, a number, or true or false", hidden=True)
+        super().__init__("text, a number, true or false", hidden=True)
 
     def read(self, node: Node, at: str, to: Reading) -> str | Invalid:
         if node.id != "scalar":
@@ -108,6 +110,11 @@ class RawText(Text):
         if is_nothing(node):
             return to.wrong(node, at, "expected a value, got nothing", 'write "" for an empty one')
         return self.check(node, at, to)
+
+
+_MEANT = {"yes": "true", "on": "true", "no": "false", "off": "false"} | {
+    word: f"{word} without quotes" for word in ("true", "false")
+}
 
 
 class Flag(Kind):
@@ -119,31 +126,33 @@ class Flag(Kind):
         if node.id == "scalar" and node.tag == PLAIN and node.value in TRUTHS:
             return TRUTHS[node.value]
         word = node.value.lower() if node.id == "scalar" else ""
-        meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(word, "")
+        meant = _MEANT.get(word, "")
         return to.wrong_type(node, at, self.expects, f"write {meant}" if meant else "")
 
 
 class Whole(Kind):
     """A whole number from `low` to `high`, in decimal."""
 
-    expects = "a whole number"
     plural = "numbers"
 
-    def __init__(self, low: int, high: int, *, too_high: str = "") -> None:
-        self.low, self.high, self.too_high = low, high, too_high
+    def __init__(
+        self, low: int, high: int, *, expects: str = "a whole number", too_high: str = ""
+    ) -> None:
+        self.low, self.high = low, high
+        self.expects, self.too_high = expects, too_high
 
     def read(self, node: Node, at: str, to: Reading) -> int | Invalid:
         text = node.value
         if node.id != "scalar" or node.tag != PLAIN or not WHOLE.fullmatch(text):
-            hint = "write it without quotes" if _is_quoted(node, WHOLE.fullmatch) else ""
-            return to.wrong_type(node, at, self.expects, hint)
+            return to.wrong_type(node, at, self.expects, _number_hint(node, WHOLE))
         if text.lstrip("+-")[:1] == "0" and text.strip("+-0"):
             return to.wrong(node, at, "expected a decimal number that doesn't begin with 0")
         number = int(text[:20])
         if number > self.high and self.too_high:
             return to.wrong(node, at, self.too_high)
         if not self.low <= number <= self.high:
-            return to.wrong(node, at, f"expected a number from {self.low} to {self.high}")
+            limits = f"a number from {self.low} to {self.high}"
+            return to.wrong(node, at, f"expected {self.low if self.low == self.high else limits}")
         return number
 
 
@@ -159,16 +168,19 @@ class Real(Kind):
     def read(self, node: Node, at: str, to: Reading) -> float | Invalid:
         text = node.value
         if node.id != "scalar" or node.tag != PLAIN or not REAL.fullmatch(text):
-            hint = "write it without quotes" if _is_quoted(node, REAL.fullmatch) else ""
-            return to.wrong_type(node, at, self.expects, hint)
+            return to.wrong_type(node, at, self.expects, _number_hint(node, REAL))
         number = float(text)
         if not self.low <= number <= self.high:
             return to.wrong(node, at, f"expected a number from {self.low:g} to {self.high:g}")
         return number
 
 
-def _is_quoted(node: Node, matches: Callable[[str], object]) -> bool:
-    return node.id == "scalar" and node.tag != PLAIN and bool(matches(node.value))
+def _number_hint(node: Node, wanted: re.Pattern[str]) -> str:
+    if node.id != "scalar":
+        return ""
+    if node.tag != PLAIN:
+        return "write it without quotes" if wanted.fullmatch(node.value) else ""
+    return "without a fraction" if REAL.fullmatch(node.value) else ""
 
 
 class OneWord(Kind):
@@ -214,8 +226,8 @@ class ListOf(Kind):
 
     def read(self, node: Node, at: str, to: Reading) -> tuple[Any, ...] | Invalid:
         if node.id != "sequence":
-            hint = "write it as a list: [...]" if node.id == "scalar" and node.value else ""
-            return to.wrong_type(node, at, self.expects, hint)
+            hint = "write it as a list: [...]" if node.id == "scalar" else ""
+            return to.wrong_type(node, at, self.expects, _EMPTY[1] if is_nothing(node) else hint)
         if len(node.value) < self.least:
             return to.wrong(node, at, f"expected {self.expects}, got an empty list")
         values = tuple(
@@ -248,10 +260,13 @@ class MapOf(Kind):
         return merge_mappings(base, own, lambda _: self.value, at, to)
 
 
+_EMPTY = ("remove the line, or write {}", "remove the line, or write []")
+
+
 def mapping_hint(node: Node) -> str:
     if node.id == "sequence":
         return "write NAME: value, without '-'"
-    return "" if node.value else "remove the line, or write {}"
+    return _EMPTY[0] if is_nothing(node) else ""
 
 
 def merge_mappings(

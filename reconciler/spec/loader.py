@@ -27,8 +27,9 @@ from reconciler.spec.base import kind_of
 from reconciler.spec.checks import Checkable, check_apps, say_place
 from reconciler.spec.files import find_included, read_file
 from reconciler.spec.kinds import Text
+from reconciler.spec.messages import NO_APPS
 from reconciler.spec.models import App, Spec
-from reconciler.spec.nodes import compose
+from reconciler.spec.nodes import compose, count_values
 from reconciler.spec.reading import INVALID, DataNode, Entry, Node, Reading, entries, is_nothing
 from reconciler.spec.scalars import Name
 from reconciler.spec.sections import Section
@@ -36,6 +37,9 @@ from reconciler.spec.sections import Section
 _APP = Section(App)
 _NAME: Text = kind_of(Name)  # type: ignore[assignment]
 _INCLUDE = Spec.model_fields["include"].kind
+
+MAX_MERGED = 1_000_000
+"""Values that the defaults may come to, counted once for each app."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ class _Load:
         self._declare(found, self.name, self.path.parent)
         self._include(found)
         if "apps" not in found and not self.declared:
-            self.to.wrong(top, "", "'apps' is missing", "no apps at all is written 'apps: {}'")
+            self.to.wrong(top, "", "'apps' is missing", NO_APPS)
         apps = self._read_apps(found.get("defaults"))
         project = spec.project if isinstance(spec, Spec) else ""
         check_apps(project, apps, self.to)
@@ -166,7 +170,7 @@ class _Load:
         if node is None:
             return
         if node.id != "mapping":
-            hint = "no apps at all is written 'apps: {}'" if is_nothing(node) else ""
+            hint = NO_APPS if is_nothing(node) else ""
             self.to.wrong_type(node, "apps", "a mapping of apps by name", hint)
             return
         for name, (key, value) in entries(node, "apps", self.to).items():
@@ -206,7 +210,11 @@ class _Load:
 
     def _read_apps(self, defaults: Entry | None) -> dict[str, Checkable]:
         """The apps that are valid by themselves, laid over the defaults."""
-        apps = {}
+        apps: dict[str, Checkable] = {}
+        if defaults and count_values(defaults[1]) * len(self.declared) > MAX_MERGED:
+            message = f"laid under {len(self.declared)} apps, these are too many values"
+            self.to.wrong(defaults[0], "defaults", message)
+            return apps
         for name, one in self.declared.items():
             at = f"apps.{name}"
             self.to.file = one.file

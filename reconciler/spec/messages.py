@@ -16,6 +16,8 @@ REAL = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _NUMBER_STARTS = frozenset("+-.0123456789")
 
+_MISFIT = "this doesn't fit what stands above it; check the indentation"
+NO_APPS = "to have no apps, write 'apps: {}'"
 _SYNTAX = (
     (
         "mapping values are not allowed",
@@ -26,10 +28,12 @@ _SYNTAX = (
     ("found unexpected end of stream", "the file ends inside a text in quotes"),
     ("found undefined alias", "this alias (*) has no anchor (&) before it"),
     ("found duplicate anchor", "this anchor (&) is there twice"),
-    ("did not find expected key", "expected a name here; check the indentation"),
-    ("did not find expected '-' indicator", "expected '-' here; check the indentation"),
-    ("did not find expected ',' or ']'", "this list has no ',' or ']' here"),
-    ("did not find expected ',' or '}'", "this mapping has no ',' or '}' here"),
+    ("did not find expected key", _MISFIT),
+    ("did not find expected '-' indicator", _MISFIT),
+    ("expected <block end>", _MISFIT),
+    ("expected ',' or ']'", "this list has no ',' or ']' here"),
+    ("expected ',' or '}'", "this mapping has no ',' or '}' here"),
+    ("unknown escape character", "after \\ in double quotes only some letters may stand; try '…'"),
     ("another document", "the file has more than one document (---); keep one"),
     ("found undefined tag handle", "tags (!) aren't used in this file; put the text in quotes"),
     ("found incompatible YAML document", "this version of YAML isn't known; remove the %YAML line"),

@@ -6,6 +6,7 @@ Unknown fields are errors everywhere. Field descriptions are what an editor show
 
 # No `from __future__ import annotations`: annotations are read when the class is made.
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -38,6 +39,7 @@ from reconciler.spec.scalars import (
     Raw,
     RelativePath,
     Replicas,
+    Repository,
     RestartPolicy,
     SecretId,
     Stage,
@@ -221,7 +223,7 @@ class Build(Model):
 class Image(Model):
     """Where the built image is named and pushed to."""
 
-    repository: ImageName = field(
+    repository: Repository = field(
         "Repository without tag.", examples=["registry.example.com/shop/api"]
     )
     push: bool = field("Push after the build.", default=False, examples=[True])
@@ -411,9 +413,10 @@ class App(Model):
         for name in ("host", "none"):
             if name in self.networks and (len(self.networks) > 1 or self.ports):
                 yield "networks", f"'{name}' goes with no other network and no published ports"
-        targets = [parse_volume(text).target for text in self.volumes]
-        for target in sorted({target for target in targets if targets.count(target) > 1}):
-            yield "volumes", f"two mounts at {target}"
+        targets = Counter(parse_volume(text).target.rstrip("/") for text in self.volumes)
+        for target, times in targets.items():
+            if times > 1:
+                yield "volumes", f"{times} mounts at {target}"
 
     @classmethod
     def not_inherited(cls, merged: Mapping[str, Entry], own: Mapping[str, Entry]) -> Iterator[str]:

@@ -7,6 +7,8 @@ types nothing: what a scalar means is decided where it is read, by the rules of 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import yaml
@@ -16,7 +18,7 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 
 from reconciler.errors import Problem
-from reconciler.spec.messages import say_syntax
+from reconciler.spec.messages import NO_APPS, say_syntax
 from reconciler.spec.reading import PLAIN, QUOTED, Node, Reading
 
 MAX_BYTES = 2 << 20
@@ -114,7 +116,7 @@ def compose(data: bytes, name: str, to: Reading, composer: type[Any] = _composer
         return None
     if node is None:
         message = "the file is empty; that never removes anything"
-        to.problems.append(Problem(name, 0, 0, "", message, "no apps are written 'apps: {}'"))
+        to.problems.append(Problem(name, 0, 0, "", message, NO_APPS))
         return None
     if (b"&" in data and b"*" in data) or _MAYBE_TAG.search(data):
         return node if _Structure(to).check(node) else None
@@ -150,11 +152,26 @@ def _place(before: str) -> tuple[int, int]:
 
 def _syntax_problem(error: yaml.MarkedYAMLError, data: bytes, name: str) -> Problem:
     sentence = error.problem or error.context or ""
-    unfinished = "end of stream" in sentence and error.context_mark is not None
-    mark = error.context_mark if unfinished else error.problem_mark or error.context_mark
+    began_before = "end of stream" in sentence or "expected ':'" in sentence
+    marks = (error.problem_mark, error.context_mark)
+    mark = next(filter(None, reversed(marks) if began_before else marks), None)
     character = data.decode("utf-8")[mark.index : mark.index + 1] if mark else ""
     line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
     return Problem(name, line, column, "", say_syntax(sentence, character))
+
+
+def count_values(node: Node) -> int:
+    """How many values `node` is with all aliases written out; it has no cycles."""
+    return _Structure(Reading()).measure(node)[0]
+
+
+_IN_PROGRESS = (0, 0)
+
+
+def _children(node: Node) -> Iterable[Node]:
+    if node.id == "mapping":
+        return chain.from_iterable(node.value)
+    return node.value if node.id == "sequence" else ()
 
 
 class _Structure:
@@ -162,32 +179,33 @@ class _Structure:
 
     def __init__(self, to: Reading) -> None:
         self.to = to
-        self.sizes: dict[int, int] = {}
+        self.measures: dict[int, tuple[int, int]] = {}
         self.clean = True
 
     def check(self, node: Node) -> bool:
         """Whether the document may be read; what is wrong with it is reported."""
-        self._measure(node)
+        self.measure(node)
         return self.clean
 
-    def _measure(self, node: Node) -> int:
-        """How many values `node` is when all aliases in it are written out."""
-        size = self.sizes.get(id(node))
-        if size == 0:
-            self._refuse(node, "this mapping or list has an alias (*) of itself in it")
-        if size is not None:
-            return size
-        self.sizes[id(node)] = 0
+    def measure(self, node: Node) -> tuple[int, int]:
+        """How many values `node` is, and how deep, when all aliases in it are written out."""
+        known = self.measures.get(id(node))
+        if known is not None:
+            if known == _IN_PROGRESS:
+                self._refuse(node, "this mapping or list has an alias (*) of itself in it")
+            return known
+        self.measures[id(node)] = _IN_PROGRESS
         self._check_tag(node)
-        size = 1
-        if node.id == "mapping":
-            size += sum(self._measure(key) + self._measure(value) for key, value in node.value)
-        elif node.id == "sequence":
-            size += sum(map(self._measure, node.value))
+        size, depth = 1, 1
+        for inner in _children(node):
+            inner_size, inner_depth = self.measure(inner)
+            size, depth = size + inner_size, max(depth, inner_depth + 1)
         if size > MAX_NODES and self.clean:
             self._refuse(node, f"aliases (*) make more than {MAX_NODES:,} values of this")
-        self.sizes[id(node)] = size
-        return size
+        if depth > MAX_DEPTH and self.clean:
+            self._refuse(node, f"aliases (*) make this more than {MAX_DEPTH} deep")
+        self.measures[id(node)] = size, depth
+        return size, depth
 
     def _check_tag(self, node: Node) -> None:
         if node.tag in (PLAIN, QUOTED):

@@ -19,6 +19,7 @@ PLAIN: Final = "?"
 QUOTED: Final = "!"
 """Tag of a scalar that is text whatever it looks like."""
 
+LONGEST_PATH = 300
 HINTED_PROBLEMS = 100
 """Near misses are looked up for so many problems only: a garbage file shall fail quickly."""
 
@@ -78,13 +79,16 @@ class Reading:
     _seen: dict[tuple[int, str], Node] = field(default_factory=dict)
 
     def wrong(self, node: Node, at: str, message: str, hint: str = "") -> Invalid:
-        """Report a problem at `node`; the same one at the same node is reported once."""
+        """Report a problem at `node`; the same one at the same node is reported once.
+
+        A path is cut at '=': somebody may have written NAME=value where a name belongs.
+        """
         if (id(node), message) not in self._seen:
             self._seen[id(node), message] = node  # kept alive, so that its id stays its own
             mark: Mark | None = node.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
             self.problems.append(
-                Problem(mark.name if mark else "", line, column, at, message, hint)
+                Problem(mark.name if mark else "", line, column, _shorten(at), message, hint)
             )
         return INVALID
 
@@ -96,6 +100,11 @@ class Reading:
         """Report a field that doesn't exist, with the nearest one that does."""
         hint = near_miss(key.value, names) if len(self.problems) < HINTED_PROBLEMS else ""
         return self.wrong(key, at, "there is no such field", hint)
+
+
+def _shorten(at: str) -> str:
+    path = at.partition("=")[0]
+    return path if len(path) <= LONGEST_PATH else f"{path[:LONGEST_PATH]}…"
 
 
 def entries(node: Node, at: str, to: Reading) -> dict[str, Entry]:

@@ -48,7 +48,7 @@ def parse_range(text: str) -> Range | None:
     except ValueError:
         hint = "separate conditions by a space" if "," in text else ""
         raise ValueError(
-            'expected a branch, tag or commit, or a semver range such as ">=1.4 <2"', hint
+            'neither a plain name nor a semver range such as ">=1.4 <2"', hint
         ) from None
 
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated
 
-from reconciler.spec.images import IMAGE_NAME, IMAGE_REFERENCE, check_image, check_reference
+from reconciler.spec.images import (
+    IMAGE_NAME,
+    IMAGE_REFERENCE,
+    check_image,
+    check_reference,
+    check_repository,
+)
 from reconciler.spec.kinds import ListOf, RawText, Real, Text, Whole
 from reconciler.spec.messages import near_miss
 from reconciler.spec.reading import INVALID, Invalid, Node, Reading
@@ -55,6 +61,9 @@ def size_bytes(text: str) -> int:
     return int(float(match[1]) * _BYTES[match[2].lower()])
 
 
+EVERYWHERE = ("", "0.0.0.0", "[::]")  # noqa: S104 - compared, not bound
+
+
 @dataclass(frozen=True, slots=True)
 class Port:
     """A published port; `address` is empty for all addresses of the host."""
@@ -66,10 +75,8 @@ class Port:
 
     def clashes(self, other: Port) -> bool:
         """Whether both can't be published on one host at once."""
-        everywhere = {"", "0.0.0.0", "[::]"}  # noqa: S104 - compared, not bound
-        same_address = self.address == other.address or bool(
-            {self.address, other.address} & everywhere
-        )
+        addresses = {self.address, other.address}
+        same_address = len(addresses) == 1 or not addresses.isdisjoint(EVERYWHERE)
         return (self.host, self.protocol) == (other.host, other.protocol) and same_address
 
 
@@ -186,8 +193,9 @@ def matching(pattern: str, sentence: str) -> Callable[[str], str]:
     return check
 
 
-def _like(pattern: str, sentence: str, plural: str = "text") -> Text:
-    return Text("text", matching(pattern, sentence), pattern=f"^(?:{pattern})$", plural=plural)
+def _like(pattern: str, sentence: str, plural: str = "text", *, hidden: bool = False) -> Text:
+    whole = f"^(?:{pattern})$"
+    return Text("text", matching(pattern, sentence), pattern=whole, plural=plural, hidden=hidden)
 
 
 _RESTARTS = ("no", "always", "unless-stopped", "on-failure")
@@ -260,7 +268,11 @@ NetworkName = Annotated[
 ]
 EnvName = Annotated[
     str,
-    _like("[^=\\x00-\\x1f\\x7f]+", "expected a variable's name, not empty and without '='"),
+    _like(
+        "[^=\\x00-\\x1f\\x7f]+",
+        "expected a variable's name, not empty and without '='",
+        hidden=True,
+    ),
 ]
 LabelKey = Annotated[
     str, Text("text", _label_key, pattern=r"^(?!reconciler(?:\.|$))[^\x00-\x1f\x7f]+$")
@@ -271,13 +283,16 @@ SecretId = Annotated[
 ]
 Line = Annotated[str, _like(r"[^\x00-\x1f\x7f]+", "expected text of one line that isn't empty")]
 UserName = Annotated[
-    str, Text("text", matching(r"[^:\x00-\x1f\x7f]+", "expected a user name without ':'"))
+    str,
+    Text("text", matching(r"[^:\x00-\x1f\x7f]+", "expected a user name without ':'"), hidden=True),
 ]
 User = Annotated[str, _like(r"[^\s:-][^\s:]*(?::[^\s:]+)?", "expected user, uid, or uid:gid")]
 Stage = Annotated[str, _like(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", "expected the name of a stage")]
 AbsolutePath = Annotated[str, _like(r"/[^\x00-\x1f\x7f]*", "expected a path that begins with /")]
 RelativePath = Annotated[str, Text("a path", _relative, pattern=_RELATIVE, plural="paths")]
-FilePath = Annotated[str, HostPath("a path", _host_path, pattern="^[^\\x00-\\x1f\\x7f]+$")]
+FilePath = Annotated[
+    str, HostPath("a path", _host_path, pattern="^[^\\x00-\\x1f\\x7f]+$", hidden=True)
+]
 HealthPath = Annotated[
     str, _like(r"/[!-~]*", "expected a path that begins with / and has no spaces")
 ]
@@ -295,7 +310,7 @@ Memory = Annotated[
         pattern=r"^\d{1,15}(?:\.\d{1,9})?\s*[kKmMgGtT]?(?:[iI]?[bB])?$",
     ),
 ]
-PortNumber = Annotated[int, Whole(1, 65535)]
+PortNumber = Annotated[int, Whole(1, 65535, expects="a port's number")]
 Count = Annotated[int, Whole(1, 1_000_000)]
 Concurrency = Annotated[int, Whole(1, 64)]
 Replicas = Annotated[int, Whole(1, 1, too_high="more than one replica isn't possible yet; write 1")]
@@ -324,6 +339,7 @@ RestartPolicy = Annotated[
     Text("text", _restart, pattern=r"^(?:no|always|unless-stopped|on-failure(?::[1-9]\d{0,5})?)$"),
 ]
 ImageName = Annotated[str, Text("an image's name", check_image, pattern=IMAGE_NAME)]
+Repository = Annotated[str, Text("a repository's name", check_repository, pattern=IMAGE_NAME)]
 ImageReference = Annotated[str, Text("an image's name", check_reference, pattern=IMAGE_REFERENCE)]
 GitUrl = Annotated[str, Text("the URL of a git repository", check_git_url, hidden=True)]
 Argv = Annotated[tuple[str, ...], ListOf(_ARGUMENT)]

@@ -79,7 +79,7 @@ class OneOf(Kind):
         self.sections = {next(iter(model.model_fields)): Section(model) for model in models}
         self.text = text
         forms = join_words((f"{{{name}: …}}" for name in self.sections), "or")
-        self.expects = f"{text.expects}, or {forms}" if text else forms
+        self.expects = f"{text.expects}, {forms}" if text else forms
         self.plural = "mappings"
 
     def read(self, node: Node, at: str, to: Reading) -> Any:

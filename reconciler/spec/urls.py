@@ -74,15 +74,21 @@ def redact_url(url: str) -> str:
     if not match:
         return url
     scheme, rest = match[1], match[2]
-    authority, slash, path = rest.partition("/")
-    if "@" not in authority and "@" in path and not _HOST.fullmatch(authority):
-        authority, path = rest.rpartition("@")[0] + "@", rest.rpartition("@")[2]
-        slash = ""
-    userinfo, at, host = authority.rpartition("@")
-    if at and (scheme.lower() != "ssh" or ":" in userinfo):
-        authority = f"{HIDDEN}@{host}"
-    address, question, _ = (authority + slash + path).partition("?")
-    return f"{scheme}://{address}{'?' + HIDDEN if question else ''}"
+    userinfo, at, address = rest.rpartition("@")
+    is_path = _HOST.fullmatch(rest.partition("/")[0]) or scheme.lower() == "file"
+    if at and not is_path and (scheme.lower() != "ssh" or ":" in userinfo):
+        rest = f"{HIDDEN}@{address}"
+    rest, question, _ = rest.partition("?")
+    return f"{scheme}://{rest}{'?' + HIDDEN if question else ''}"
+
+
+def strip_credentials(url: str) -> str:
+    """`url` as it may be written down: user name and password taken out of http and https."""
+    match = _SCHEME.fullmatch(url)
+    if not match or not has_credentials(url):
+        return url
+    authority, slash, path = match[2].partition("/")
+    return f"{match[1]}://{authority.rpartition('@')[2]}{slash}{path}"
 
 
 def is_ssh(url: str) -> bool:
