@@ -50,6 +50,8 @@ def _check_scheme(scheme: str, rest: str) -> None:
     userinfo, _, host = authority.rpartition("@")
     if not host or not slash or not path.strip("/"):
         raise ValueError(f"expected a host and a path after {scheme}://")
+    if scheme != "ssh" and ("?" in path or "#" in path):
+        raise ValueError("a git URL has no query; a token belongs into 'credentials'")
     if userinfo.startswith("-") or not _HOST.fullmatch(host):
         raise ValueError(f"the host after {scheme}:// isn't valid")
 

@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.spec.urls import check_git_url, has_credentials, is_ssh, redact_url
+from reconciler.spec.urls import (
+    check_git_url,
+    has_credentials,
+    is_ssh,
+    redact_url,
+    strip_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +50,19 @@ def test_redact_url_hides_every_password(user, rest):
 )
 def test_has_credentials(url, has):
     assert has_credentials(url) is has
+
+
+@pytest.mark.parametrize(
+    ("url", "written"),
+    [
+        ("https://u:p@h/a.git", "https://h/a.git"),
+        ("https://h/a.git", "https://h/a.git"),
+        ("git@h:a.git", "git@h:a.git"),
+        ("/srv/a.git", "/srv/a.git"),
+    ],
+)
+def test_strip_credentials(url, written):
+    assert strip_credentials(url) == written
 
 
 @pytest.mark.parametrize(
