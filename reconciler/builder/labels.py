@@ -52,4 +52,4 @@ def source_url(source: GitSource | PathSource | ImageSource) -> str:
     """Where the source is, without credentials; empty when that means nothing elsewhere."""
     if not isinstance(source, GitSource):
         return ""
-    return _URL_CREDENTIALS.sub("", source.git).partition("?")[0]
+    return _URL_CREDENTIALS.sub("", source.git)

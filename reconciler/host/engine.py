@@ -1,13 +1,12 @@
 """One Docker engine: light requests over its socket, and the SDK.
 
 The SDK costs a quarter of a second to import, so what runs on every pass (`list` of containers)
-and in every deployment's build and push goes over the socket with `http.client`; long answers
-that have to be cancelled are read by `host.stream`.
+and in every deployment goes over the socket by itself (`host.wire`); long answers that have to be
+cancelled are read by `host.stream`.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import socket
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.errors import DeployError, DiskFull, EngineUnavailable, ReconcilerError
+from reconciler.host.wire import Wire
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -77,30 +77,6 @@ def read_message(body: bytes) -> str:
         return body.decode("utf-8", "replace").strip()
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("docker", timeout=timeout)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)
-
-
-def ask(connection: http.client.HTTPConnection, request: Request) -> http.client.HTTPResponse:
-    """Send the request and return the answer, its body still to be read."""
-    chunked = request.body is not None and not isinstance(request.body, bytes)
-    headers = {**request.headers, "Transfer-Encoding": "chunked"} if chunked else request.headers
-    try:
-        connection.request(
-            request.method, request.target, request.body, dict(headers), encode_chunked=chunked
-        )
-    except (BrokenPipeError, ConnectionResetError):
-        pass  # an engine that refuses answers before it has read the whole body
-    return connection.getresponse()
-
-
 class Engine:
     """The engine at `url` (default: `DOCKER_HOST`, else the local socket)."""
 
@@ -118,16 +94,15 @@ class Engine:
 
     def send(self, request: Request, timeout: float = 30) -> Answer:
         """One short call; the caller judges the status. Raises `EngineUnavailable`."""
-        connection = self.connect(timeout)
+        wire = self.connect(timeout)
         try:
-            response = ask(connection, request)
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
+            head = wire.ask(request.method, request.target, request.headers, request.body)
+            body = wire.read()
+        except OSError as error:
             raise self.unavailable(str(error)) from error
         finally:
-            connection.close()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, headers, body)
+            wire.close()
+        return Answer(head.status, head.headers, body)
 
     def unavailable(self, reason: str, app: str = "") -> EngineUnavailable:
         """The error for an engine that doesn't answer."""
@@ -137,26 +112,30 @@ class Engine:
             todo=TODO_UNAVAILABLE,
         )
 
-    def connect(self, timeout: float) -> http.client.HTTPConnection:
-        """An open connection of the caller's own. Raises `EngineUnavailable`."""
-        connection = self._make_connection(timeout)
+    def connect(self, timeout: float) -> Wire:
+        """An open connection for one request of the caller's. Raises `EngineUnavailable`."""
         try:
-            connection.connect()
+            return Wire(self._open(timeout))
         except OSError as error:
-            connection.close()
             raise self.unavailable(error.strerror or str(error)) from error
-        return connection
 
-    def _make_connection(self, timeout: float) -> http.client.HTTPConnection:
+    def _open(self, timeout: float) -> socket.socket:
         parts = urlsplit(self.url)
-        if parts.scheme == "unix":
-            return _UnixConnection(parts.path, timeout)
         if parts.scheme in ("tcp", "http") and parts.hostname:
-            return http.client.HTTPConnection(parts.hostname, parts.port or 2375, timeout=timeout)
-        raise EngineUnavailable(
-            f"the engine's address {self.url} isn't supported",
-            todo="Use unix:///path/to/docker.sock or tcp://host:port in DOCKER_HOST.",
-        )
+            return socket.create_connection((parts.hostname, parts.port or 2375), timeout)
+        if parts.scheme != "unix":
+            raise EngineUnavailable(
+                f"the engine's address {self.url} isn't supported",
+                todo="Use unix:///path/to/docker.sock or tcp://host:port in DOCKER_HOST.",
+            )
+        opened = socket.socket(socket.AF_UNIX)
+        try:
+            opened.settimeout(timeout)
+            opened.connect(parts.path)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
 
     @property
     def client(self) -> DockerClient:

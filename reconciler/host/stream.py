@@ -8,14 +8,12 @@ client that is gone (a build's step and its container end within a quarter of a 
 from __future__ import annotations
 
 import functools
-import http.client
 import json
-import socket
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from reconciler.errors import EngineUnavailable
-from reconciler.host.engine import Engine, Request, ask, read_message
+from reconciler.host.engine import Engine, Request, read_message
 from reconciler.host.job import Job
 
 Message = dict[str, Any]
@@ -43,25 +41,23 @@ def stream(engine: Engine, request: Request, job: Job, take: Callable[[Message],
     engine goes away in the middle. Takes as long as it takes: silence is no error.
     """
     job.cancel.check()
-    connection = _reading(engine, request, job, lambda: engine.connect(timeout=10))
+    reading = functools.partial(_reading, engine, request, job)
+    wire = reading(functools.partial(engine.connect, timeout=10))
     try:
-        own_socket: socket.socket = connection.sock
-        own_socket.settimeout(None)
-        with (
-            job.cancel.interrupting(functools.partial(_shut_down, own_socket)),
-            _reading(engine, request, job, lambda: ask(connection, request)) as response,
-        ):
-            if response.status >= 300:
-                body = _reading(engine, request, job, response.read)
-                raise Refusal(read_message(body), status=response.status)
+        wire.wait_forever()
+        with job.cancel.interrupting(wire.shut_down):
+            head = reading(
+                lambda: wire.ask(request.method, request.target, request.headers, request.body)
+            )
+            if head.status >= 300:
+                raise Refusal(read_message(reading(wire.read)), status=head.status)
             rest = b""
-            # readline() takes a connection that breaks off for the end of the answer.
-            while chunk := _reading(engine, request, job, response.read1):
-                *lines, rest = (rest + chunk).split(b"\n")
+            while piece := reading(wire.read_piece):
+                *lines, rest = (rest + piece).split(b"\n")
                 for line in filter(bytes.strip, lines):
                     take(_parse(line))
     finally:
-        connection.close()
+        wire.close()
     job.cancel.check()
 
 
@@ -72,7 +68,7 @@ def _reading(engine: Engine, request: Request, job: Job, read: Callable[[], T]) 
     except EngineUnavailable as error:
         error.app = job.app
         raise
-    except (OSError, http.client.HTTPException) as error:
+    except OSError as error:
         job.cancel.check()
         reason = f"it went away in the middle of {request.path}: {error}"
         raise engine.unavailable(reason, job.app) from error
@@ -84,10 +80,3 @@ def _parse(line: bytes) -> Message:
         detail = message.get("errorDetail") or {}
         raise Refusal(str(message["error"]).strip(), code=int(detail.get("code") or 0))
     return message
-
-
-def _shut_down(own_socket: socket.socket) -> None:
-    try:
-        own_socket.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # it ended by itself
