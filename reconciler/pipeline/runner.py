@@ -18,8 +18,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import ModuleType
 
-from pydantic import ValidationError
-
 from reconciler import queue
 from reconciler.errors import (
     EngineUnavailable,
@@ -185,7 +183,7 @@ def _settle(context: Context) -> None:
 def _end_badly(context: Context, log: DeploymentLog, error: Exception) -> Ending:
     """Put the old container back if it was stopped, and say how and why it ended."""
     error = _asked_to_stop(context) or error
-    if isinstance(error, ReconcilerError | ValidationError):
+    if isinstance(error, ReconcilerError):
         log.write(str(error))
     else:
         log.write("this is a bug in reconciler, please report it:\n" + traceback.format_exc())

@@ -1,5 +1,22 @@
 """What the user wrote: `apps.yaml`, read, checked and turned into models. Pure but for reading.
 
-`models` says what may stand in the file, `loader` reads it and finds every mistake with its
-place, `schema` writes the JSON Schema that editors use.
+    bytes ─nodes─▶ nodes with places ─sections─▶ laid over defaults ─kinds─▶ models ─▶ checks
+
+    loader  load_spec, load_text, LoadedSpec: the one way in
+    models  what may stand in the file; base: how that is declared
+    kinds, sections   what a value may be, and how it is read
+    scalars, images, urls, revisions   the texts with a form of their own
+    messages, reading   sentences about mistakes, and the list of them with their places
+    schema  the JSON Schema for editors; starter: what `reconcile init` writes
+
+Facts that hold everywhere:
+
+- All mistakes of all files come in one `SpecError`, each with file, line, column and field.
+- A scalar is what YAML 1.2 says: yes, no, on, off, 22:22, 1_000 and dates are text. Under `env`,
+  `build.args` and `labels` every scalar is the text that was written.
+- No message repeats a value under `env`, `args`, `secrets`, a password, or a URL's credentials.
+- Relative paths start from the file that they stand in.
+- A load takes time and memory linear in the file, and a file can't ask for much: 2 MiB, 200,000
+  values and 50 levels, aliases written out.
+- Loading imports nothing but yaml and the standard library.
 """

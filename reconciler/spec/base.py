@@ -29,6 +29,7 @@ from typing import (
     get_origin,
 )
 
+from reconciler.errors import SpecError
 from reconciler.spec.kinds import Flag, Kind, ListOf, MapOf, OneWord, Optional, Text
 from reconciler.spec.reading import Entry, Reading, is_nothing, to_node
 from reconciler.spec.sections import OneOf, Section
@@ -114,7 +115,7 @@ def _text_kind(annotation: Any) -> Text:
 class Model:
     """A section, read and checked. Frozen; unknown fields are mistakes.
 
-    `Name(field=value, …)` checks as reading a file does and raises ValueError.
+    `Name(field=value, …)` checks as reading a file does and raises `SpecError`.
     """
 
     model_fields: ClassVar[dict[str, FieldInfo]] = {}
@@ -142,11 +143,11 @@ class Model:
 
     @classmethod
     def model_validate(cls, data: Any) -> Self:
-        """A model from plain data, or the model itself. Raises ValueError with all mistakes."""
-        to = Reading()
+        """A model from plain data, or the model itself. Raises `SpecError` with all mistakes."""
+        to = Reading(file=cls.__name__)
         instance = Section(cls).read(to_node(data), "", to)
         if to.problems:
-            raise ValueError("; ".join(f"{one.field}: {one.message}" for one in to.problems))
+            raise SpecError(to.problems)
         return instance  # type: ignore[no-any-return]
 
     @classmethod

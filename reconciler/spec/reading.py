@@ -88,7 +88,7 @@ class Reading:
             mark: Mark | None = node.start_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
             self.problems.append(
-                Problem(mark.name if mark else "", line, column, _shorten(at), message, hint)
+                Problem(mark.name if mark else self.file, line, column, _shorten(at), message, hint)
             )
         return INVALID
 

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 
+from reconciler.errors import SpecError
 from reconciler.spec.base import Model, dump, field, kind_of
 from reconciler.spec.models import (
     App,
@@ -131,7 +132,7 @@ def test_repr_hides_what_may_be_secret():
     ],
 )
 def test_model_validate_refuses(data, words):
-    with pytest.raises((ValueError, TypeError), match=words):
+    with pytest.raises((SpecError, TypeError), match=words):
         App.model_validate(data)
 
 
@@ -145,7 +146,7 @@ def test_model_validate_takes_python_scalars():
 
 
 def test_credentials_password_is_a_reference():
-    with pytest.raises(ValueError, match="password: expected"):
+    with pytest.raises(SpecError, match="Credentials: password: expected"):
         Credentials(username="x", password="hunter2")  # type: ignore[arg-type]
 
 
