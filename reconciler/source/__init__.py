@@ -1,1 +1,47 @@
-"""Where apps come from. A new kind is one module here, one line below, one model in the spec."""
+"""Where apps come from. A new kind is one module here, one line below, one model in the spec.
+
+    SOURCES[kind_of(app.source)](workplace)   the source of one app
+    resolve_all(workplace, wanted, job)       which version each app's revision names now
+
+git, docker and the registry client are imported by what needs them, not here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from reconciler.host.job import Job
+from reconciler.source.base import MakeSource, Outcome, Wanted, Workplace
+from reconciler.source.fanout import ask_all, take
+from reconciler.source.git import GitSource
+from reconciler.source.image import ImageSource
+from reconciler.source.path import PathSource
+from reconciler.spec import models
+
+SOURCES: Mapping[str, MakeSource] = {"git": GitSource, "path": PathSource, "image": ImageSource}
+
+
+def kind_of(source: models.Source) -> str:
+    """The key in `SOURCES` for a spec's `source`: the name of its one required field."""
+    return next(kind for kind in SOURCES if hasattr(source, kind))
+
+
+def resolve_all(workplace: Workplace, wanted: Sequence[Wanted], job: Job) -> Mapping[str, Outcome]:
+    """Ask the outside about every app, all kinds side by side. Raises only the job's `Stopped`.
+
+    The answer has each app in the order of `wanted`: its version, or why there is none.
+    """
+    groups: dict[str, list[Wanted]] = defaultdict(list)
+    for one in wanted:
+        groups[kind_of(one.source)].append(one)
+    questions = {
+        kind: partial(SOURCES[kind](workplace).resolve_all, group, job)
+        for kind, group in groups.items()
+    }
+    outcomes: dict[str, Outcome] = {}
+    for kind, answer in ask_all(questions, job).items():
+        for one in groups[kind]:
+            outcomes[one.app] = take(answer, one.app, one.app)
+    return {one.app: outcomes[one.app] for one in wanted}

@@ -1,0 +1,204 @@
+"""Source `path`: a directory beside `apps.yaml`, inside the directory of that file.
+
+Its version is the commit of the repository around it, while the directory is as committed; else
+`tree:` and the id of a git tree of its files. The content ids are those of git trees in both
+cases, so committing what was deployed already changes nothing. Files that `.gitignore` names
+don't count and aren't built from.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from reconciler.errors import ReconcilerError, SourceError
+from reconciler.host.job import Job
+from reconciler.source.base import Outcome, Placed, Resolved, Wanted, Workplace
+from reconciler.source.command import Git, run_git
+from reconciler.source.fanout import ask_all, take
+from reconciler.source.files import inside, make_empty, writing
+from reconciler.source.objects import Unreadable, check_out, look_up
+from reconciler.source.snapshot import Tree, find_tree
+from reconciler.spec import models
+
+_TREE = "tree:"
+
+
+class PathSource:
+    """Directories beside one `apps.yaml`."""
+
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace = workplace
+
+    def resolve_all(self, wanted: Sequence[Wanted], job: Job) -> Mapping[str, Outcome]:
+        """One `git status` for each distinct repository around the directories."""
+        outcomes: dict[str, Outcome] = {}
+        groups: dict[Tree, dict[str, Path]] = defaultdict(dict)
+        for one in wanted:
+            try:
+                directory = self._directory(one)
+            except ReconcilerError as error:
+                outcomes[one.app] = error
+            else:
+                groups[find_tree(directory, self._workplace.root)][one.app] = directory
+        questions = {tree: partial(_resolve, tree, apps, job) for tree, apps in groups.items()}
+        for tree, answer in ask_all(questions, job).items():
+            for app, directory in groups[tree].items():
+                outcomes[app] = take(answer, directory, app)
+        return outcomes
+
+    def fingerprint(self, wanted: Wanted, resolved: Resolved, job: Job) -> Mapping[str, str]:
+        """Object ids of `subdir` and the `watch` paths."""
+        source, job = _model(wanted), replace(job, app=wanted.app)
+        directory = self._directory(wanted)
+        tree = find_tree(directory, self._workplace.root)
+        top, prefix = _top(tree, directory, resolved)
+        paths = (source.subdir, *source.watch)
+        inner = [posixpath.normpath(posixpath.join(prefix, path)) for path in paths]
+        try:
+            entries = look_up(tree.repository, top, inner, job)
+        except Unreadable as error:
+            raise _unreadable(directory, str(error), wanted.app) from None
+        if entries is None:
+            raise _gone(resolved, wanted.app)
+        for path, entry in zip(paths, entries, strict=True):
+            if not entry.kind:
+                raise _missing(directory, path, entry.note, wanted.app)
+        _refuse_submodules(tree, f"{top}:{'' if prefix == '.' else prefix}", job)
+        return {path: entry.id for path, entry in zip(paths, entries, strict=True)}
+
+    def place(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> Placed:
+        """Write the files of that version, not those that are there now."""
+        job = replace(job, app=wanted.app)
+        directory = self._directory(wanted)
+        tree = find_tree(directory, self._workplace.root)
+        top, prefix = _top(tree, directory, resolved)
+        name = top if prefix == "." else f"{top}:{prefix}"
+        with writing(wanted.app):
+            make_empty(into)
+        try:
+            check_out(tree.repository, name, into, job)
+        except Unreadable as error:
+            job.log(f"git: {error}")
+            self._place_again(wanted, resolved, into, job)
+        return Placed(context=inside(into, _model(wanted).subdir, wanted.app))
+
+    def _place_again(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> None:
+        """Objects of an old snapshot go after a while; the same files bring them back."""
+        directory = self._directory(wanted)
+        tree = find_tree(directory, self._workplace.root)
+        now = tree.snapshot([directory], job)[directory]
+        if resolved.id != _TREE + now:
+            raise _gone(resolved, wanted.app)
+        try:
+            check_out(tree.repository, now, into, job)
+        except Unreadable as error:
+            raise _unreadable(directory, str(error), wanted.app) from None
+
+    def _directory(self, wanted: Wanted) -> Path:
+        """The real directory. Raises `SourceError` when it isn't inside that of the spec."""
+        base = self._workplace.base_dir.resolve()
+        path = _model(wanted).path
+        try:
+            found = (base / Path(path).expanduser()).resolve(strict=True)
+        except (OSError, RuntimeError):
+            raise SourceError(
+                f"there is no directory {path} beside the spec",
+                app=wanted.app,
+                todo="Make it, or correct source.path.",
+            ) from None
+        if not found.is_relative_to(base):
+            raise SourceError(
+                f"{path} is outside of the directory of the spec, {base}",
+                app=wanted.app,
+                todo="Move it inside, or use it as a git source.",
+            )
+        if not found.is_dir():
+            raise SourceError(
+                f"{path} is a file, and a source is a directory",
+                app=wanted.app,
+                todo="Correct source.path.",
+            )
+        return found
+
+
+def _model(wanted: Wanted) -> models.PathSource:
+    if not isinstance(wanted.source, models.PathSource):
+        raise TypeError(f"{wanted.app} has no path source")
+    return wanted.source
+
+
+def _resolve(tree: Tree, apps: Mapping[str, Path], job: Job) -> Mapping[Path, Outcome]:
+    directories = sorted(set(apps.values()))
+    if not tree.has_git:
+        snapshots = tree.snapshot(directories, job)
+        return {one: Resolved(_TREE + snapshots[one], "files") for one in directories}
+    state = tree.state(directories, job)
+    clean = Resolved(state.commit, state.branch or "HEAD")
+    changed = sorted(state.changed)
+    snapshots = tree.snapshot(changed, job, from_nothing=state.conflicts) if changed else {}
+    return {
+        one: Resolved(_TREE + snapshots[one], "uncommitted changes") if one in snapshots else clean
+        for one in directories
+    }
+
+
+def _top(tree: Tree, directory: Path, resolved: Resolved) -> tuple[str, str]:
+    """A commit or tree, and where the directory is below it."""
+    if resolved.id.startswith(_TREE):
+        return resolved.id.removeprefix(_TREE), "."
+    return resolved.id, tree.relative(directory)
+
+
+def _refuse_submodules(tree: Tree, name: str, job: Job) -> None:
+    args = ("ls-tree", "-r", "-d", "-z", "--full-tree", name)
+    done = run_git(Git(tree.repository.git(*args), tree.repository.environment), job)
+    for line in done.stdout.split("\0"):
+        if line.startswith("160000 "):
+            raise SourceError(
+                f"{line.partition(chr(9))[2]} is a repository of its own, whose files a path "
+                "source doesn't have",
+                app=job.app,
+                todo="Use a git source, which checks submodules out, or add it to .gitignore.",
+            )
+
+
+def _missing(directory: Path, path: str, note: str, app: str) -> SourceError:
+    import difflib
+
+    where = directory / path
+    if where.exists():
+        return SourceError(
+            f"git ignores or doesn't have {path} in {directory}",
+            app=app,
+            todo="Take it out of .gitignore and put files there; empty directories don't count.",
+        )
+    names = sorted(one.name for one in where.parent.iterdir()) if where.parent.is_dir() else []
+    near = difflib.get_close_matches(where.name, names, n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    return SourceError(
+        f"the path {path!r} {note} in {directory}",
+        app=app,
+        todo=f"Correct source.subdir or source.watch.{hint}",
+    )
+
+
+def _gone(resolved: Resolved, app: str) -> SourceError:
+    return SourceError(
+        f"the version {resolved.id} of the directory isn't there any more",
+        app=app,
+        todo="Deploy the files as they are now.",
+    )
+
+
+def _unreadable(directory: Path, detail: str, app: str) -> SourceError:
+    return SourceError(
+        f"git can't read the repository around {directory}",
+        app=app,
+        detail=detail,
+        todo="Run `git fsck` there.",
+    )
