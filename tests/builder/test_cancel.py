@@ -1,6 +1,8 @@
 """Cancelling a build: soon, wholly, and nothing else."""
 
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -97,6 +99,53 @@ def test_cancel_of_one_leaves_the_other(backend: Backend, make_recipe: MakeRecip
             doomed.result(10)
         assert living.result(30).startswith("sha256:")
     assert any(line.endswith("finished") for line in second.lines)
+
+
+def test_cancel_of_one_of_two_equal_builds(backend: Backend, make_recipe: MakeRecipe) -> None:
+    """BuildKit runs a step that both have in common once."""
+    first, second = Watched(), Watched()
+    recipe = make_recipe(sleeping(f"2.{secrets.randbelow(10**8)}"))
+    with ThreadPoolExecutor() as pool:
+        doomed = start(pool, backend, recipe, first)
+        living = pool.submit(backend.build, recipe, second.job)
+        system.wait_until(lambda: second.lines)
+        first.job.cancel.cancel(Cancelled("one of two"))
+        with pytest.raises(Cancelled):
+            doomed.result(10)
+        assert living.result(30).startswith("sha256:")
+
+
+BUILD = """\
+import sys
+from pathlib import Path
+from reconciler.builder.base import Recipe
+from reconciler.host.engine import Engine
+from reconciler.host.job import Job
+from tests.builder.conftest import make_backend
+
+name, url, context = sys.argv[1:]
+recipe = Recipe("shop/api", Path(context), Path(context) / "Dockerfile")
+make_backend(name, Engine(url)).build(recipe, Job(log=lambda line: print(line, flush=True)))
+"""
+
+
+@pytest.mark.parametrize("name", ["buildkit", "classic"])
+def test_killed_process_takes_its_build_along(
+    engine: PrivateEngine, docker_env: None, make_recipe: MakeRecipe, name: str
+) -> None:
+    seconds = unique_sleep()
+    context = str(make_recipe(sleeping(seconds)).context)
+    argv = [sys.executable, "-c", BUILD, name, engine.url, context]
+    root = Path(__file__).parents[2]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=root) as process:
+        assert process.stdout
+        assert any(line.rstrip().endswith("begun") for line in process.stdout)
+        process.kill()
+    system.wait_until(lambda: not processes(seconds), 2, "the end of the step")
+    system.wait_until(lambda: not processes(context), 2, "the end of the docker CLI")
+    system.wait_until(
+        lambda: not [each for each in engine.containers() if seconds in each["Command"]], 2
+    )
 
 
 @pytest.mark.parametrize("name", ["buildkit", "classic"])
