@@ -31,6 +31,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 0.1
 CRASH_LOOP_RESTARTS = 3
 LAST_LINES = 10
+HANGING_SECONDS = 1.0
 SIGKILLED = 137
 
 
@@ -90,7 +91,7 @@ def _wait_for_answer(watch: _Watch, probe: Probe, health: Health) -> str:
         if watch.state.status != "running":
             continue
         asked += 1
-        answer = watch.ask(probe, limit)
+        answer = watch.ask(probe, limit, answer if asked > 1 else None)
         if answer.kind == "ok" and watch.confirm(stable):
             count = "1 probe" if asked == 1 else f"{asked} probes"
             return f"{probe.name} {answer.said} after {watch.elapsed:.2f} s, {count}"
@@ -171,13 +172,19 @@ class _Watch:
                 return
             self.look()
 
-    def ask(self, probe: Probe, limit: float) -> Answer:
-        """One probe, in a thread of its own so that the container can be watched meanwhile."""
+    def ask(self, probe: Probe, limit: float, last: Answer | None) -> Answer:
+        """One probe, in a thread of its own so that the container can be watched meanwhile.
+
+        One that the end of the time cuts off says less than the `last` answer, unless it hung.
+        """
+        began = self.elapsed
         question = Background(functools.partial(probe.ask, self.state))
         while not question.wait(self.job.cancel, LOOK_SECONDS):
             self.look()
             if self.elapsed > limit:
-                return Answer("failed", "did not answer in time")
+                if last is None or self.elapsed - began > HANGING_SECONDS:
+                    return Answer("failed", "did not answer in time")
+                return last
         return question.result()
 
     def confirm(self, stable: float) -> bool:

@@ -8,13 +8,12 @@ listens on nothing.
 
 from __future__ import annotations
 
-import errno
-import http.client
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from reconciler.host.wire import BrokenOff, Wire
 from reconciler.runtime.base import Instance, InstanceState
 from reconciler.spec.models import HttpCheck
 
@@ -25,6 +24,8 @@ COMMAND_SECONDS = 30.0
 _PROXY_SILENCE_SECONDS = 0.2
 _NOT_RUNNABLE = frozenset({126, 127})
 _FIRST_SIGNAL = 129
+_FIRST_ERROR_STATUS = 400
+_HEADERS = {"Host": "localhost", "User-Agent": "reconciler", "Accept": "*/*"}
 
 Kind = Literal["ok", "failed", "refused", "unreachable"]
 
@@ -97,21 +98,19 @@ class HttpProbe:
         return self._reach.try_ways(state)
 
     def _get(self, host: str, port: int, proxied: bool) -> Answer:
-        connection = http.client.HTTPConnection(host, port, timeout=CONNECT_SECONDS)
         try:
-            connection.connect()
+            connection = socket.create_connection((host, port), timeout=CONNECT_SECONDS)
         except OSError as error:
-            connection.close()
             return _not_connected(error)
+        connection.settimeout(ANSWER_SECONDS)
+        wire = Wire(connection)
         try:
-            connection.sock.settimeout(ANSWER_SECONDS)
-            headers = {"Host": "localhost", "User-Agent": "reconciler", "Connection": "close"}
-            connection.request("GET", self._path, headers=headers)
-            return _judge(connection.getresponse())
-        except (OSError, http.client.HTTPException) as error:
+            head = wire.ask("GET", self._path, _HEADERS, None)
+            return _judge(head.status, wire)
+        except OSError as error:
             return _no_answer(error, proxied)
         finally:
-            connection.close()
+            wire.close()
 
     def _get_inside(self) -> Answer:
         url = f"http://127.0.0.1:{self.port}{self._path}"
@@ -185,11 +184,11 @@ class CommandProbe:
 # -- what was heard --------------------------------------------------------------------------
 
 
-def _judge(response: http.client.HTTPResponse) -> Answer:
-    if response.status < http.HTTPStatus.BAD_REQUEST:
-        return Answer("ok", f"answered {response.status}")
-    line = _first_line(response.read(500).decode("utf-8", "replace"))
-    return Answer("failed", f"answered {response.status}{f': {line}' if line else ''}")
+def _judge(status: int, wire: Wire) -> Answer:
+    if status < _FIRST_ERROR_STATUS:
+        return Answer("ok", f"answered {status}")
+    line = _first_line(wire.read_piece()[:1000].decode("utf-8", "replace"))
+    return Answer("failed", f"answered {status}{f': {line}' if line else ''}")
 
 
 def _not_connected(error: OSError) -> Answer:
@@ -199,16 +198,13 @@ def _not_connected(error: OSError) -> Answer:
     return Answer("unreachable", f"could not be reached: {reason}")
 
 
-def _no_answer(error: OSError | http.client.HTTPException, proxied: bool) -> Answer:
+def _no_answer(error: OSError, proxied: bool) -> Answer:
     if isinstance(error, TimeoutError):
         return Answer("failed", f"did not answer within {ANSWER_SECONDS:g} s")
-    hung_up = isinstance(error, http.client.RemoteDisconnected | ConnectionError)
-    if hung_up:
-        refused: Kind = "refused" if proxied else "failed"
-        return Answer(refused, "closed the connection without an answer")
-    if isinstance(error, http.client.HTTPException):
+    if isinstance(error, BrokenOff) and "hung up" not in str(error):
         return Answer("failed", "answered something that isn't HTTP")
-    return Answer("failed", f"failed: {errno.errorcode.get(error.errno or 0, str(error))}")
+    kind: Kind = "refused" if proxied else "failed"
+    return Answer(kind, "closed the connection without an answer")
 
 
 def _is_hung_up(connection: socket.socket) -> bool:

@@ -25,6 +25,7 @@ it, as it may hold data; that of a container that never got verified goes with i
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,10 @@ from reconciler.runtime.docker_networks import ensure_network
 from reconciler.runtime.docker_observe import observe, published_ports
 from reconciler.spec.scalars import parse_port
 
+IN_FLIGHT_SECONDS = 10.0
+"""How long the engine may be at work for a process that died: the name is taken, and what has
+it can't be seen yet."""
+
 
 class DockerRuntime:
     """The runtime `docker`. `state_dir` holds the locks between processes."""
@@ -64,7 +69,7 @@ class DockerRuntime:
     def __init__(self, engine: Engine, state_dir: Path) -> None:
         self._api = DockerApi(engine)
         self._engine_url = engine.url
-        self._state_dir = state_dir
+        self._locks = state_dir / "locks"
 
     def observe(self, project: str) -> Observed:
         """One GET. Raises `EngineUnavailable`."""
@@ -80,7 +85,7 @@ class DockerRuntime:
             crew = self._crew(workload.app)
             call = make_create_call(workload, takes_many_networks=self._takes_many(workload))
             new = crew.of(workload.deployment)
-            identity = new.id if new else self._create(call, workload, crew)
+            identity = new.id if new else self._create(call, workload, crew, job)
             if new is None or not new.runs:
                 self._join(call, identity, new.networks if new else frozenset())
                 job.cancel.check()
@@ -93,16 +98,25 @@ class DockerRuntime:
         """Whether the create call takes all networks of the workload; asked only if it matters."""
         return len(workload.spec.networks) < 2 or self._api.version() >= MANY_NETWORKS_VERSION
 
-    def _create(self, call: CreateCall, workload: Workload, crew: Crew) -> str:
+    def _create(self, call: CreateCall, workload: Workload, crew: Crew, job: Job) -> str:
         """The id of the new container, after everything that can be refused was asked for."""
         self._check_name(workload, crew)
         self._check_ports(workload, crew)
         for network in call.networks:
-            ensure_network(self._api, network, our_labels(workload), self._state_dir)
+            ensure_network(self._api, network, our_labels(workload), self._locks, job)
         for member in crew.members:
             if member.deployment == workload.deployment:  # a broken one, which has the name
                 self._api.remove(member.id, volumes=True)
-        return self._api.create(call.name, call.body)
+        deadline = time.monotonic() + IN_FLIGHT_SECONDS
+        while True:
+            try:
+                return self._api.create(call.name, call.body)
+            except Refused as error:
+                if not error.is_conflict or time.monotonic() > deadline:
+                    raise
+            job.cancel.wait(0.05)
+            if made := self._crew(workload.app).of(workload.deployment):
+                return made.id
 
     def _join(self, call: CreateCall, identity: str, joined: frozenset[str]) -> None:
         """The networks that the create call could not name. All before the start."""
@@ -149,7 +163,11 @@ class DockerRuntime:
                 self._api.rename(new.id, crew.name)
 
     def revert(self, workload: Workload, job: Job) -> bool:
-        """Undo `deploy`, from wherever it ended."""
+        """Undo `deploy`, from wherever it ended.
+
+        A container that the engine is just creating, for a process that died in that moment,
+        can't be seen yet: it never starts, and whatever comes next for this app removes it.
+        """
         with self._explained(workload):
             crew = self._crew(workload.app)
             for member in crew.members:

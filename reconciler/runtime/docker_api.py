@@ -7,6 +7,7 @@ so each engine's own is used; what is sent is the same from 1.41 to 1.50.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,8 @@ Document = Mapping[str, Any]
 
 CALL_SECONDS = 120.0
 """For one call; the engine may have to copy a volume's first content, or be short of CPU."""
-_NOT_FOUND, _CONFLICT = 404, 409
+_NOT_FOUND = 404
+_UPDATE_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 
 class Refused(Exception):  # noqa: N818 - what happened, said by `text`, in the engine's words
@@ -26,6 +28,11 @@ class Refused(Exception):  # noqa: N818 - what happened, said by `text`, in the 
         super().__init__(text)
         self.status = status
         self.text = text
+
+    @property
+    def is_conflict(self) -> bool:
+        """A name that is taken."""
+        return self.status == 409
 
 
 class DockerApi:
@@ -77,7 +84,20 @@ class DockerApi:
         self._send("POST", f"/containers/{container}/rename", {"name": name})
 
     def set_restart_policy(self, container: str, policy: Document) -> None:
-        """`policy` as the engine's RestartPolicy document."""
+        """`policy` as the engine's RestartPolicy document.
+
+        Works on a running and on a stopped one; in the moment between, the engine fails.
+        """
+        for pause in _UPDATE_PAUSES:
+            try:
+                return self._update(container, policy)
+            except Refused as error:
+                if error.status < 500:
+                    raise
+            time.sleep(pause)
+        return self._update(container, policy)
+
+    def _update(self, container: str, policy: Document) -> None:
         self._send("POST", f"/containers/{container}/update", body={"RestartPolicy": policy})
 
     def remove(self, container: str, *, volumes: bool) -> None:
@@ -104,10 +124,15 @@ class DockerApi:
 
     # -- networks ----------------------------------------------------------------------------
 
-    def has_network(self, name: str) -> bool:
-        """By its whole name: the engine also takes the beginning of an id."""
-        network = self._find(f"/networks/{name}")
-        return network is not None and network["Name"] == name
+    def networks(self, name: str) -> Sequence[Document]:
+        """Those of exactly this name, oldest first; before engine 25 there may be several."""
+        filters = json.dumps({"name": [name]})
+        found = _documents(self._send("GET", "/networks", {"filters": filters}))
+        return sorted((n for n in found if n["Name"] == name), key=lambda n: str(n["Created"]))
+
+    def remove_network(self, network: str) -> None:
+        """Refused while a container uses it."""
+        self._send("DELETE", f"/networks/{network}")
 
     def create_network(self, name: str, labels: Mapping[str, str]) -> None:
         """A bridge. Fine when somebody else just made it."""
@@ -115,7 +140,7 @@ class DockerApi:
         try:
             self._send("POST", "/networks/create", body=body)
         except Refused as error:
-            if error.status != _CONFLICT:
+            if not error.is_conflict:
                 raise
 
     def connect(self, network: str, container: str, endpoint: Document) -> None:

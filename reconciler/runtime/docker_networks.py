@@ -2,31 +2,40 @@
 
 Engines before 25 happily make twelve networks of one name when twelve ask at once
 (`CheckDuplicate` doesn't help), and after that no container can join any of them by name. So
-making one is guarded by a file lock between the processes of one state directory.
+making one is guarded by a file lock between the processes of one state directory. A process that
+dies inside of it may still leave a second one, which the next one that comes by takes away.
 """
 
 from __future__ import annotations
 
-import fcntl
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from reconciler.runtime.docker_api import DockerApi
+from reconciler.host.job import Job
+from reconciler.host.labels import LABEL_PROJECT
+from reconciler.host.lock import locked
+from reconciler.runtime.docker_api import DockerApi, Document, Refused
 
 
-def ensure_network(api: DockerApi, name: str, labels: Mapping[str, str], state_dir: Path) -> None:
+def ensure_network(
+    api: DockerApi, name: str, labels: Mapping[str, str], locks: Path, job: Job
+) -> None:
     """Make the bridge network `name` unless there is one, whoever made it."""
-    if api.has_network(name):
+    if len(api.networks(name)) == 1:
         return
-    with _locked(state_dir / "locks" / f"network-{name}"):
-        if not api.has_network(name):
+    with locked(locks / f"network-{name}", job):
+        if not api.networks(name):
             api.create_network(name, labels)
+        _drop_doubles(api, api.networks(name))
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _drop_doubles(api: DockerApi, networks: Sequence[Document]) -> None:
+    """Leave one. Takes only what this program made, newest first, and nothing that is used."""
+    left = len(networks)
+    for network in reversed(networks):
+        if left > 1 and LABEL_PROJECT in (network.get("Labels") or {}):
+            try:
+                api.remove_network(network["Id"])
+            except Refused:
+                continue  # a container uses it: another one is the double
+            left -= 1

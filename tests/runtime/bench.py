@@ -2,10 +2,13 @@
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_PROJECT, LABEL_RUN_HASH
 from reconciler.plan.states import Container
@@ -13,7 +16,7 @@ from reconciler.runtime.base import Instance, Runtime, Workload
 from reconciler.runtime.docker import DockerRuntime
 from reconciler.spec.models import App
 from reconciler.testing import FakeRuntime
-from tests.support.engine import PrivateEngine
+from tests.support.engine import BASE_IMAGE, PrivateEngine
 
 SERVE = (
     "sh",
@@ -158,3 +161,15 @@ class DockerBench(Bench):
     def end(self, instance: Instance) -> None:
         self.engine.docker("update", "--restart", "no", instance.id)
         self.engine.docker("kill", instance.id)
+
+
+@contextmanager
+def open_docker_bench(engine: PrivateEngine, project: str, base_dir: Path) -> Iterator[DockerBench]:
+    """A bench on a private engine, with its base image."""
+    light = Engine(engine.url)
+    image_id = str(engine.request("GET", f"/images/{BASE_IMAGE}/json")["Id"])
+    runtime = DockerRuntime(light, base_dir / "state")
+    try:
+        yield DockerBench(runtime, project, base_dir, image_id, engine)
+    finally:
+        light.close()
