@@ -71,8 +71,9 @@ class Wire:
             headers = {**headers, "Content-Length": str(len(body))}
         elif body is not None:
             headers = {**headers, "Transfer-Encoding": "chunked"}
-        lines = [f"{method} {target} HTTP/1.1", "Host: docker", "Connection: close"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
+        fields = {"Host": "docker", "Connection": "close", **headers}
+        lines = [f"{method} {target} HTTP/1.1"]
+        lines += [f"{name}: {value}" for name, value in fields.items()]
         try:
             self._send("\r\n".join([*lines, "", ""]).encode("latin-1"), body)
         except (BrokenPipeError, ConnectionResetError):
