@@ -288,11 +288,12 @@ def end_stage(store: Store, claim: Claim, stage: str, result: StageResult, now: 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a deployment ends. `failed` is remembered with its target."""
+    """How a deployment ends, and what a person can do. `failed` is remembered with its target."""
 
     outcome: str
     reason: str = ""
     failed: FailedTry | None = None
+    todo: str = ""
 
     @property
     def status(self) -> str:
@@ -309,6 +310,7 @@ def finish(store: Store, claim: Claim, ending: Ending, now: float) -> Deployment
                 "status": ending.status,
                 "outcome": ending.outcome,
                 "reason": ending.reason,
+                "todo": ending.todo,
                 "child": "",
                 "finished_at": now,
             },

@@ -67,11 +67,15 @@ def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, wait
         click.echo(f"{row.app}: {row.kind} {colour(end)}{took}: {row.cause}")
         if row.reason and waited:
             click.echo(f"  reason: {row.reason}")
+            if row.todo:
+                click.echo(f"  → {row.todo}")
             click.echo(f"  log:    reconcile logs {row.app.partition('/')[2]}")
         if not waited:
             click.echo(f"  deployment {row.id}")
     for action in _unsettled(done):
         click.echo(f"{action.app}: {colour(action.kind, 'failed')}: {action.cause}")
+        if action.todo:
+            click.echo(f"  → {action.todo}")
     if not rows and not _unsettled(done) and not options.quiet:
         recorded = [a for a in done.snapshot.plan.actions if a.kind in ("record", "clean")]
         for action in recorded:

@@ -135,6 +135,8 @@ def _print_end(options: Options, tools: Tools, row: Deployment) -> None:
     click.echo(f"{row.app}: {row.kind} {colour(row.outcome or row.status)} ({row.id})")
     if row.reason:
         click.echo(f"  reason: {row.reason}")
+    if row.todo:
+        click.echo(f"  → {row.todo}")
 
 
 @click.command()

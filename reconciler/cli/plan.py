@@ -76,6 +76,8 @@ def _print_action(action: Action, width: int) -> None:
     click.echo(click.style(head, fg=COLOUR_OF_SIGN.get(sign)) + f"  {action.cause}")
     if action.stages:
         click.echo(" " * (width + 18) + "stages: " + ", ".join(action.stages))
+    if action.todo:
+        click.echo(" " * (width + 18) + f"→ {action.todo}")
     if action.until:
         click.echo(" " * (width + 18) + f"until:  {action.until:%Y-%m-%d %H:%M:%S} UTC")
 

@@ -42,6 +42,7 @@ def _action(action: Action) -> Document:
         "action": action.kind,
         "cause": action.cause,
         "stages": list(action.stages),
+        "todo": action.todo,
         "until": iso(action.until.timestamp()) if action.until else None,
     }
 
@@ -77,6 +78,7 @@ def deployment_document(store: Store, row: Deployment) -> Document:
         "outcome": row.outcome,
         "stage": row.stage,
         "reason": row.reason,
+        "todo": row.todo,
         "revision": row.revision,
         "resolved_revision": row.resolved,
         "image": row.image or row.image_id,

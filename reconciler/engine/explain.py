@@ -70,6 +70,8 @@ def _last(history: list[Document]) -> list[str]:
         lines.append(f"      cause:  {row['cause'] or row['title']}")
         if row["reason"]:
             lines.append(f"      reason: {row['reason']}")
+        if row["todo"]:
+            lines.append(f"      → {row['todo']}")
     return lines
 
 

@@ -36,7 +36,8 @@ class Tools:
     """What a process makes once and all its deployments share.
 
     `clock`: seconds since 1970. `retry_delay`: from an error and the number of failed tries to
-    the seconds until the next, None when trying the same again can't help.
+    the seconds until the next, None when trying the same again can't help. `urls`: from git URLs
+    as they are written down to those of the spec, with the credentials inside them.
     """
 
     store: Store
@@ -46,6 +47,7 @@ class Tools:
     clock: Callable[[], float]
     retry_delay: Callable[[BaseException, int], float | None]
     listen: Listener = ignore
+    urls: dict[str, str] = field(default_factory=dict)
 
     def secrets(self, base_dir: Path) -> Secrets:
         """A reader of references for a spec in `base_dir`."""

@@ -38,7 +38,8 @@ def describe_end(context: Context, error: Exception, *, restored: bool) -> Endin
     for kind, name in OUTCOMES:
         if isinstance(error, kind):
             outcome = name
-    return Ending(outcome, reason, FailedTry(reason, _retry_at(context, error)))
+    todo = context.tools.redactor.hide(getattr(error, "todo", ""))
+    return Ending(outcome, reason, FailedTry(reason, _retry_at(context, error)), todo)
 
 
 def _retry_at(context: Context, error: Exception) -> float | None:

@@ -36,7 +36,7 @@ class Action:
     """What is to be done for one app, why, and by which stages.
 
     `containers`: ids to remove, for `clean`. `until`: when a wait or a hold ends by itself.
-    `passing`: for `block`, whether it may pass by itself.
+    `passing`: for `block`, whether it may pass by itself, and `todo` what a person can do.
     """
 
     app: str
@@ -46,6 +46,7 @@ class Action:
     containers: tuple[str, ...] = ()
     until: datetime | None = None
     passing: bool = False
+    todo: str = ""
 
     @property
     def cause(self) -> str:

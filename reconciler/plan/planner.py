@@ -92,8 +92,10 @@ def _act(view: _View, desired: DesiredApp) -> Action | None:
     if heal := _heal(view, desired):
         return heal
     if desired.trouble:
-        causes = (desired.trouble.reason,)
-        return Action(view.app, "block", causes, passing=desired.trouble.passing)
+        trouble = desired.trouble
+        return Action(
+            view.app, "block", (trouble.reason,), passing=trouble.passing, todo=trouble.todo
+        )
     change = _first(view, desired) if view.serving is None else _change(view, desired, view.serving)
     return change and _admit(view, change, target_hash(desired))
 

@@ -34,6 +34,7 @@ CREATE TABLE deployments (
     outcome TEXT,
     stage TEXT NOT NULL DEFAULT '',
     reason TEXT NOT NULL DEFAULT '',
+    todo TEXT NOT NULL DEFAULT '',
     facts TEXT NOT NULL DEFAULT '{}',
     build_hash TEXT NOT NULL DEFAULT '',
     image_id TEXT NOT NULL DEFAULT '',

@@ -75,6 +75,7 @@ class Deployment:
     outcome: str | None
     stage: str
     reason: str
+    todo: str
     facts: str
     build_hash: str
     image_id: str

@@ -22,6 +22,7 @@ DOCKERFILE = """\
 FROM busybox:stable
 COPY . /www/
 EXPOSE 8000
+STOPSIGNAL SIGKILL
 CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]
 """
 

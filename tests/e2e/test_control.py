@@ -22,7 +22,7 @@ from reconciler.host.job import Job
 from tests.e2e.conftest import DOCKERFILE, Shop
 
 WaitUntil = Callable[..., Any]
-IGNORES_TERM = DOCKERFILE.replace(
+IGNORES_TERM = DOCKERFILE.replace("STOPSIGNAL SIGKILL\n", "").replace(
     'CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]',
     "CMD trap '' TERM; httpd -f -p 8000 -h /www & while true; do sleep 1; done",
 )
