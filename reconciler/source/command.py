@@ -109,6 +109,7 @@ _FRAGMENTS: tuple[tuple[Fault, tuple[str, ...]], ...] = (
     (Fault.UNREACHABLE, ("No route to host", "Operation too slow", "Connection reset")),
     (Fault.UNREACHABLE, ("Connection closed by", "Empty reply", "returned error: 5")),
     (Fault.UNREACHABLE, ("returned error: 429", "Temporary failure in name resolution")),
+    (Fault.UNREACHABLE, ("GnuTLS recv", "TLS connection was", "SSL_read", "unexpected eof")),
     (Fault.UNREACHABLE, ("Name or service not known", "RPC failed", "Recv failure", "early EOF")),
     (Fault.MISSING, ("not found", "does not appear to be a git repository", "does not exist")),
     (Fault.MISSING, ("not a git repository", "Could not find repository", "no such repository")),

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.errors import DiskFull
+from reconciler.errors import DiskFull, SourceError
 from reconciler.host.job import Job
 from reconciler.source.access import PLAIN, Environment
 from reconciler.source.command import SENTENCES, Fault, Git, essence, fault_of, run_git
@@ -85,13 +85,13 @@ def _parse(lines: Iterator[str]) -> Iterator[Entry]:
 
 def name_entries(git_dir: Path, commit: str, path: str) -> str:
     """A sentence about what is near a path that isn't there. Raises `Unreadable`."""
-    import zlib
-
     import git
     import git.exc
 
     try:
-        with git.Repo(git_dir, odbt=git.GitDB) as repository:
+        with git.Repo(git_dir) as repository:
+            own = {"GIT_DIR": str(git_dir), "GIT_OBJECT_DIRECTORY": str(git_dir / "objects")}
+            repository.git.update_environment(**own)  # inside a hook, those of another repository
             tree = repository.commit(commit).tree
             *parents, wanted = path.split("/")
             for depth, name in enumerate(parents):
@@ -100,7 +100,7 @@ def name_entries(git_dir: Path, commit: str, path: str) -> str:
                     return _say_near(name, [one.name for one in tree], parents[:depth])
                 tree = below[name]
             return _say_near(wanted, [one.name for one in tree], parents)
-    except (git.exc.ODBError, OSError, ValueError, zlib.error) as error:
+    except (git.exc.GitError, git.exc.ODBError, OSError, ValueError) as error:
         raise Unreadable(f"{type(error).__name__}: {error}") from error
 
 
@@ -118,7 +118,7 @@ def check_out(repository: Repository, tree: str, into: Path, job: Job) -> None:
     """Write the files of a commit or tree into the directory `into`, and nothing of git's.
 
     One process. Symbolic links, execute bits and `.gitattributes` count as in every checkout.
-    Raises `Unreadable`, `DiskFull`.
+    Raises `Unreadable`, `DiskFull`, and `SourceError` for names that git refuses.
     """
     index = into.with_name(f".{into.name}.index")
     settings = ("-c", "core.sparseCheckout=false", "-c", "core.splitIndex=false")
@@ -139,6 +139,13 @@ def check_out(repository: Repository, tree: str, into: Path, job: Job) -> None:
     if fault_of(done.stderr) is Fault.DISK:
         what, todo = SENTENCES[Fault.DISK]
         raise DiskFull(what, app=job.app, detail=essence(done.stderr), todo=todo)
+    if "invalid path" in done.stderr:
+        raise SourceError(
+            "git refuses a path of this source",
+            app=job.app,
+            detail=essence(done.stderr),
+            todo="Remove the file from the repository; such names are used for attacks.",
+        )
     raise Unreadable(essence(done.stderr))
 
 

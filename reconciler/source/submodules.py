@@ -69,7 +69,7 @@ def _read_urls(mirror: Mirror, commit: str, job: Job) -> dict[str, str]:
     done = mirror.run(
         ("config", "--blob", f"{commit}:.gitmodules", "-z", "--get-regexp", pattern), job
     )
-    if done.returncode not in (0, 1):  # 1: nothing found
+    if done.stderr.strip():  # git goes on after a line that it can't read
         raise SourceError(
             f".gitmodules of {mirror.access.address.url} can't be read",
             app=job.app,
