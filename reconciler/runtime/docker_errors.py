@@ -15,7 +15,7 @@ from reconciler.spec.scalars import Port, parse_port
 
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
 _WRAPPERS = re.compile(
-    r"^.*?(?:OCI runtime create failed|runc create failed): |^.*unable to start container process: "
+    r"^.*(?:OCI runtime create failed|runc create failed|unable to start container process): "
 )
 
 

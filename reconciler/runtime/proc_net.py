@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-
 PROC_FILES = ("net/tcp", "net/tcp6")
 _LISTEN = "0A"
 _ENGINE_DNS = "127.0.0.11"
@@ -23,6 +21,8 @@ def parse_listening(text: str) -> tuple[tuple[str, int], ...]:
 
 def _address(digits: str) -> str:
     """Hex digits of 32-bit words, each in the order of a little-endian host."""
+    import ipaddress
+
     raw = bytes.fromhex(digits)
     words = (raw[at : at + 4][::-1] for at in range(0, len(raw), 4))
     address = ipaddress.ip_address(b"".join(words))
@@ -32,4 +32,6 @@ def _address(digits: str) -> str:
 
 def is_loopback(address: str) -> bool:
     """Whether only processes inside of the container reach it."""
+    import ipaddress
+
     return ipaddress.ip_address(address).is_loopback
