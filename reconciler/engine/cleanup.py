@@ -103,14 +103,24 @@ def _clear_images(tools: Tools, app: str, count: int, freed: Freed, *, dry_run: 
 
 
 def _protected_images(store: Store, app: str, count: int) -> set[str]:
-    """Images of the last `count` successful versions, of what serves, waits or runs."""
-    versions: list[str] = []
+    """Images of the app's last `count` versions, and whatever another app of the project has.
+
+    Apps of one project share images of equal build hash, so one app's old image may be another's.
+    """
+    rows = store.unfinished()
+    kept = {row.image_id for row in rows} | {row.read_request().image_id for row in rows}
+    for other in store.list_apps(app.partition("/")[0]):
+        kept.add(_serving_image(store, other.app))
+        kept.update(_versions(store, other.app)[: max(count, 1) if other.app == app else None])
+    return kept
+
+
+def _versions(store: Store, app: str) -> list[str]:
+    """Images that the app has run, newest first."""
+    found: dict[str, None] = {}
     for row in store.list_succeeded(app):
-        if row.image_id and row.image_id not in versions:
-            versions.append(row.image_id)
-    unfinished = {row.image_id for row in store.unfinished(app)}
-    asked = {row.read_request().image_id for row in store.unfinished(app)}
-    return {*versions[: max(count, 1)], *unfinished, *asked, _serving_image(store, app)}
+        found.setdefault(row.image_id)
+    return [image_id for image_id in found if image_id]
 
 
 def _serving_image(store: Store, app: str) -> str:

@@ -204,8 +204,10 @@ def kill(tools: Tools, app: str) -> Stop:
         return Stop(None)
     killed = _kill_child(row)
     ended = _await_end(tools, row, KILL_PATIENCE_SECONDS)
-    reason = stop_reason("kill", app)
-    return Stop(ended or _end_here(tools, row, reason), killed)
+    if ended is None:  # its owner may have started another child meanwhile
+        killed = _kill_child(tools.store.find_deployment(row.id) or row) or killed
+        ended = _end_here(tools, row, stop_reason("kill", app))
+    return Stop(ended, killed)
 
 
 def _await_end(tools: Tools, row: Deployment, patience: float) -> Deployment | None:

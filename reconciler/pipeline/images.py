@@ -27,7 +27,8 @@ def _find(context: Context) -> str:
         context.job.log(f"image {context.request.image_id[:19]} is gone; it is made again")
     if context.request.force or isinstance(context.app.source, ImageSource):
         return ""
-    return find_built(engine, context.build_hash) or ""
+    project = context.name.partition("/")[0]
+    return find_built(engine, context.build_hash, project) or ""
 
 
 def image_repository(context: Context) -> str:

@@ -180,7 +180,7 @@ def test_kill_owner_that_does_not_react(
     container = shop.container_id()
     shop.repo.commit({"Dockerfile": slow_build(7104)})
     applying = shop.start("apply")
-    wait_for_stage(shop, "build", wait_until)
+    wait_until(lambda: "sleep 7104" in command_lines(), timeout=20)
     os.kill(applying.pid, signal.SIGSTOP)
     stop, _ = stop_in_process(shop, "kill", monkeypatch)
     assert (stop.row.status, stop.row.outcome) == ("error", "killed")
