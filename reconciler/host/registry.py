@@ -123,7 +123,7 @@ def _decode(entry: Mapping[str, str], path: Path, app: str) -> dict[str, str] | 
     if not entry.get("auth"):
         return None
     try:
-        pair = base64.b64decode(entry["auth"]).decode()
+        pair = base64.b64decode(entry["auth"], validate=True).decode()
     except ValueError:
         raise _broken(path, "an 'auth' in it isn't base64", app) from None
     username, _, password = pair.partition(":")

@@ -62,8 +62,10 @@ class Tree:
         """For reading; has the committed and the scratch objects."""
         if not self.has_git:
             return Repository(("--git-dir", str(self._scratch)), PLAIN)
-        extra = {"GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote(self._scratch / "objects")}
-        return Repository(("-C", str(self.top), *_SETTINGS), {**PLAIN, **extra})
+        options, objects = ("-C", str(self.top), *_SETTINGS), self._scratch / "objects"
+        if not objects.is_dir():  # git would complain
+            return Repository(options, PLAIN)
+        return Repository(options, {**PLAIN, "GIT_ALTERNATE_OBJECT_DIRECTORIES": _quote(objects)})
 
     def relative(self, directory: Path) -> str:
         """The directory as seen from the top, `.` for the top itself."""
