@@ -91,7 +91,8 @@ class Fault(Enum):
 
 
 _FRAGMENTS: tuple[tuple[Fault, tuple[str, ...]], ...] = (
-    (Fault.DISK, ("No space left on device", "Disk quota exceeded")),
+    # "unable to write" without a reason: a checkout that the disk cut short.
+    (Fault.DISK, ("No space left on device", "Disk quota exceeded", "unable to write")),
     (Fault.CORRUPT, ("is corrupt", "is empty", "bad object", "invalid sha1 pointer", "inflate: ")),
     (Fault.CORRUPT, ("did not send all necessary objects", "does not match index", "bad pack")),
     (Fault.CORRUPT, ("unresolved delta", "missing blob object", "missing tree object")),

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,7 @@ from reconciler.events import Event
 from reconciler.state.records import AppRow, Deployment, Stage
 
 BUSY_SECONDS = 15
+LEAST_FREE_BYTES = 1 << 17
 SCHEMA_VERSION = 1
 """Equal to `migrations.VERSION`, kept here so that opening doesn't import sqlite_utils."""
 
@@ -227,7 +229,7 @@ def _state_errors(directory: Path) -> Iterator[None]:
                 f"the state in {directory} is locked by another process",
                 todo="Try again; if it stays, `reconcile doctor` shows who holds it.",
             ) from error
-        if "full" in text:
+        if "full" in text or _has_no_room(directory):
             raise _disk_full(directory) from error
         raise ReconcilerError(
             f"the state in {directory} can't be used: {text}",
@@ -247,6 +249,14 @@ def _state_errors(directory: Path) -> Iterator[None]:
             f"the state directory {directory} can't be used: {error.strerror}",
             todo="Choose another with --state-dir, or correct its permissions.",
         ) from error
+
+
+def _has_no_room(directory: Path) -> bool:
+    """SQLite calls it a disk I/O error when its shared memory file can't grow."""
+    try:
+        return shutil.disk_usage(directory).free < LEAST_FREE_BYTES
+    except OSError:
+        return False
 
 
 def _disk_full(directory: Path) -> DiskFull:
