@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from reconciler.host.job import Job
 from reconciler.pipeline.context import Tools, fingerprint_env, read_env
 from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
-from reconciler.source import SOURCES, kind_of, resolve_all
-from reconciler.source.base import Outcome, Resolved, Wanted
+from reconciler.source import fingerprint_all, resolve_all
+from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
 from reconciler.spec.loader import LoadedSpec
 from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource
 
-FETCHES_AT_ONCE = 8
+Found = tuple[Resolved, Content] | ReconcilerError
 
 
 @dataclass(frozen=True)
@@ -66,44 +65,55 @@ class Resolver:
         wanted = {name: Wanted(name, app.source, app.revision) for name, app in apps.items()}
         asked = {name: one for name, one in wanted.items() if name not in known}
         outcomes: dict[str, Outcome] = {**known, **self._ask(asked)}
-        with ThreadPoolExecutor(FETCHES_AT_ONCE, thread_name_prefix="fetch") as pool:
-            contents = pool.map(lambda name: self._content(wanted[name], outcomes[name]), apps)
-            return {
-                name: self._target(name, app, content)
-                for (name, app), content in zip(apps.items(), contents, strict=True)
-            }
+        contents = self._contents(wanted, outcomes)
+        return {name: self._target(name, app, contents[name]) for name, app in apps.items()}
 
     def _ask(self, wanted: Mapping[str, Wanted]) -> dict[str, Outcome]:
         """One question for each repository; apps are grouped by where their files are read."""
         groups: dict[Path, list[Wanted]] = defaultdict(list)
-        for name, one in wanted.items():
-            own = self.loaded.base_dir(name.partition("/")[2])
-            groups[own if _reads_files(one) else self.loaded.path.parent].append(one)
+        for one in wanted.values():
+            groups[self._base_dir(one)].append(one)
         outcomes: dict[str, Outcome] = {}
         for base_dir, group in groups.items():
             outcomes.update(resolve_all(self.tools.workplace(base_dir), group, self.job))
         return outcomes
 
-    def _content(
-        self, wanted: Wanted, outcome: Outcome
-    ) -> tuple[Resolved, Mapping[str, str]] | ReconcilerError:
-        if isinstance(outcome, ReconcilerError):
-            return outcome
-        known = self.recorded.apps.get(wanted.app)
-        if known and known.serving and known.serving.resolved == outcome.id:
-            content = _recorded_content(known.serving)
-            if content.keys() == _paths(wanted):
-                return outcome, content
-        base_dir = self.loaded.base_dir(wanted.app.partition("/")[2])
-        source = SOURCES[kind_of(wanted.source)](self.tools.workplace(base_dir))
-        try:
-            return outcome, source.fingerprint(wanted, outcome, self.job)
-        except ReconcilerError as error:
-            return error
+    def _contents(
+        self, wanted: Mapping[str, Wanted], outcomes: Mapping[str, Outcome]
+    ) -> dict[str, Found]:
+        """What each app's source contains; a version that serves already is known."""
+        found: dict[str, Found] = {}
+        groups: dict[Path, list[Version]] = defaultdict(list)
+        for name, one in wanted.items():
+            outcome = outcomes[name]
+            if isinstance(outcome, ReconcilerError):
+                found[name] = outcome
+            elif content := self._known(one, outcome):
+                found[name] = (outcome, content)
+            else:
+                groups[self._base_dir(one)].append((one, outcome))
+        for base_dir, group in groups.items():
+            answers = fingerprint_all(self.tools.workplace(base_dir), group, self.job)
+            for one, resolved in group:
+                answer = answers[one.app]
+                found[one.app] = (
+                    answer if isinstance(answer, ReconcilerError) else (resolved, answer)
+                )
+        return found
 
-    def _target(
-        self, name: str, app: App, found: tuple[Resolved, Mapping[str, str]] | ReconcilerError
-    ) -> Target:
+    def _base_dir(self, wanted: Wanted) -> Path:
+        if _reads_files(wanted):
+            return self.loaded.base_dir(wanted.app.partition("/")[2])
+        return self.loaded.path.parent
+
+    def _known(self, wanted: Wanted, resolved: Resolved) -> Content | None:
+        known = self.recorded.apps.get(wanted.app)
+        if not (known and known.serving and known.serving.resolved == resolved.id):
+            return None
+        content = _recorded_content(known.serving)
+        return content if content.keys() == _paths(wanted) else None
+
+    def _target(self, name: str, app: App, found: Found) -> Target:
         base_dir = self.loaded.base_dir(name.partition("/")[2])
         try:
             if isinstance(found, ReconcilerError):

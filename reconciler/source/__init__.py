@@ -2,6 +2,7 @@
 
     SOURCES[kind_of(app.source)](workplace)   the source of one app
     resolve_all(workplace, wanted, job)       which version each app's revision names now
+    fingerprint_all(workplace, versions, job) what each app's source contains at that version
 
 git, docker and the registry client are imported by what needs them, not here.
 """
@@ -12,8 +13,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+from reconciler.errors import ReconcilerError
 from reconciler.host.job import Job
-from reconciler.source.base import MakeSource, Outcome, Wanted, Workplace
+from reconciler.source.base import Content, MakeSource, Outcome, Version, Wanted, Workplace
 from reconciler.source.fanout import ask_all, take
 from reconciler.source.git import GitSource
 from reconciler.source.image import ImageSource
@@ -45,3 +47,21 @@ def resolve_all(workplace: Workplace, wanted: Sequence[Wanted], job: Job) -> Map
         for one in groups[kind]:
             outcomes[one.app] = take(answer, one.app, one.app)
     return {one.app: outcomes[one.app] for one in wanted}
+
+
+def fingerprint_all(
+    workplace: Workplace, versions: Sequence[Version], job: Job
+) -> Mapping[str, Content | ReconcilerError]:
+    """Content ids of every app's source at its version. Raises only the job's `Stopped`."""
+    groups: dict[str, list[Version]] = defaultdict(list)
+    for wanted, resolved in versions:
+        groups[kind_of(wanted.source)].append((wanted, resolved))
+    questions = {
+        kind: partial(SOURCES[kind](workplace).fingerprint_all, group, job)
+        for kind, group in groups.items()
+    }
+    answers = ask_all(questions, job)
+    return {
+        wanted.app: take(answers[kind_of(wanted.source)], wanted.app, wanted.app)
+        for wanted, _ in versions
+    }

@@ -60,6 +60,10 @@ class Placed:
 
 
 Outcome = Resolved | ReconcilerError
+Version = tuple[Wanted, Resolved]
+Content = Mapping[str, str]
+"""Path → content id of `subdir` and each `watch` path; for an image `{"image": reference}`.
+Equal ids, equal content."""
 
 
 class Source(Protocol):
@@ -72,10 +76,13 @@ class Source(Protocol):
         unreachable host doesn't hide the others.
         """
 
-    def fingerprint(self, wanted: Wanted, resolved: Resolved, job: Job) -> Mapping[str, str]:
-        """`{path: content id}` of `subdir` and each `watch` path at that version.
+    def fingerprint_all(
+        self, versions: Sequence[Version], job: Job
+    ) -> Mapping[str, Content | ReconcilerError]:
+        """What each app's source contains at its version; may fetch.
 
-        Equal ids, equal content. May fetch. Raises `SourceError`, `GitUnavailable` and so on.
+        Apps of one repository at one commit are looked up together. Errors are values:
+        `SourceError`, `GitUnavailable` and so on.
         """
 
     def place(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> Placed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from reconciler.errors import ReconcilerError, Stopped
@@ -73,6 +73,11 @@ def take(
     """What an answer for several has for one app; an error then names that app."""
     found = answer if isinstance(answer, ReconcilerError) else answer[key]
     return for_app(found, app) if isinstance(found, ReconcilerError) else found
+
+
+def collect(apps: Iterable[tuple[str, Question[V]]]) -> dict[str, V | ReconcilerError]:
+    """The answer for each app, one after the other: quick questions, asked here."""
+    return {app: _answer(question) for app, question in apps}
 
 
 def for_app(error: ReconcilerError, app: str) -> ReconcilerError:

@@ -1,7 +1,7 @@
 """Source `git`: a repository over https, http, ssh, or on this machine.
 
-`resolve_all` asks each repository once (`git ls-remote`), `fingerprint` brings the commit into
-the repository's mirror, `place` checks it out. What a revision may be is told in `refs`.
+`resolve_all` asks each repository once (`git ls-remote`), `fingerprint_all` brings the commit
+into the repository's mirror, `place` checks it out. What a revision may be is told in `refs`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from reconciler.errors import ReconcilerError, SourceError
 from reconciler.host.job import Job
 from reconciler.source.access import make_access
 from reconciler.source.address import parse_address
-from reconciler.source.base import Outcome, Placed, Resolved, Wanted, Workplace
+from reconciler.source.base import Content, Outcome, Placed, Resolved, Version, Wanted, Workplace
 from reconciler.source.command import git_error, list_refs
-from reconciler.source.fanout import ask_all, for_app
+from reconciler.source.fanout import ask_all, collect, for_app, take
 from reconciler.source.files import inside, make_empty, writing
 from reconciler.source.mirror import Mirror
 from reconciler.source.objects import Entry
@@ -56,24 +56,52 @@ class GitSource:
             raise git_error(access, done.stderr, self._workplace.secrets.redactor, "")
         return parse_refs(done.stdout)
 
-    def fingerprint(self, wanted: Wanted, resolved: Resolved, job: Job) -> Mapping[str, str]:
-        """Object ids of `subdir` and the `watch` paths at the commit, fetched when missing."""
-        source, mirror, job = _model(wanted), self._mirror(wanted), replace(job, app=wanted.app)
-        paths = (source.subdir, *source.watch)
-        entries = mirror.entries(resolved.id, paths, job)
-        found: dict[str, str] = {}
-        for path, looked_up in zip(paths, entries, strict=True):
-            entry = looked_up
+    def fingerprint_all(
+        self, versions: Sequence[Version], job: Job
+    ) -> Mapping[str, Content | ReconcilerError]:
+        """Object ids of `subdir` and the `watch` paths at the commit, fetched when missing.
+
+        One look into the mirror for each distinct repository and commit.
+        """
+        groups: dict[Hashable, list[Version]] = defaultdict(list)
+        for wanted, resolved in versions:
+            source = _model(wanted)
+            key = source.git, source.credentials, source.ssh_key, resolved.id
+            groups[key].append((wanted, resolved))
+        questions = {key: partial(self._read, group, job) for key, group in groups.items()}
+        answers = ask_all(questions, job)
+        return {
+            wanted.app: take(answers[key], wanted.app, wanted.app)
+            for key, group in groups.items()
+            for wanted, _ in group
+        }
+
+    def _read(self, group: Sequence[Version], job: Job) -> Mapping[str, Content | ReconcilerError]:
+        wanted, resolved = group[0]
+        mirror = self._mirror(*(one for one, _ in group))
+        paths = list(dict.fromkeys(path for one, _ in group for path in _paths(one)))
+        job = replace(job, app=wanted.app if len(group) == 1 else "")
+        found = dict(zip(paths, mirror.entries(resolved.id, paths, job), strict=True))
+        return collect(
+            (one.app, partial(self._content, one, mirror, resolved.id, found, job))
+            for one, _ in group
+        )
+
+    def _content(
+        self, wanted: Wanted, mirror: Mirror, commit: str, found: Mapping[str, Entry], job: Job
+    ) -> Content:
+        content: dict[str, str] = {}
+        for path in _paths(wanted):
+            entry = found[path]
             if not entry.kind:
-                entry = self._find_submodule(mirror, resolved.id, path, entry, job)
-            if path == source.subdir and entry.kind == "blob":
+                entry = self._find_submodule(mirror, commit, path, entry, job)
+            if path == _model(wanted).subdir and entry.kind == "blob":
                 raise SourceError(
                     f"source.subdir {path!r} is a file, and a build context is a directory",
-                    app=wanted.app,
                     todo="Correct source.subdir.",
                 )
-            found[path] = entry.id
-        return found
+            content[path] = entry.id
+        return content
 
     def _find_submodule(
         self, mirror: Mirror, commit: str, path: str, entry: Entry, job: Job
@@ -87,7 +115,6 @@ class GitSource:
         where = f"at commit {commit[:12]} of {mirror.access.address.url}"
         raise SourceError(
             f"the path {path!r} {entry.note} {where}",
-            app=job.app,
             todo=f"Correct source.subdir or source.watch. {near}",
         )
 
@@ -102,10 +129,11 @@ class GitSource:
         _warn_of_lfs(into, job)
         return Placed(context=inside(into, source.subdir, wanted.app))
 
-    def _mirror(self, wanted: Wanted) -> Mirror:
+    def _mirror(self, *wanted: Wanted) -> Mirror:
+        """The mirror of the repository that all of them have."""
         secrets = self._workplace.secrets
-        access = make_access(_model(wanted), secrets, wanted.app)
-        asked = not is_commit(wanted.revision)
+        access = make_access(_model(wanted[0]), secrets, wanted[0].app)
+        asked = not all(is_commit(one.revision) for one in wanted)
         return Mirror(self._workplace.root, access, secrets.redactor, answered=asked)
 
 
@@ -113,6 +141,11 @@ def _model(wanted: Wanted) -> models.GitSource:
     if not isinstance(wanted.source, models.GitSource):
         raise TypeError(f"{wanted.app} has no git source")
     return wanted.source
+
+
+def _paths(wanted: Wanted) -> tuple[str, ...]:
+    source = _model(wanted)
+    return (source.subdir, *source.watch)
 
 
 def _choose(refs: Refs | ReconcilerError, wanted: Wanted) -> Outcome:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import (
     EngineUnavailable,
+    ReconcilerError,
     RegistryUnavailable,
     SourceError,
 )
@@ -25,7 +26,7 @@ from reconciler.host.images import Auth, encode_auth, image_id_of, pull_image
 from reconciler.host.job import Job
 from reconciler.host.refusals import TODO_LOGIN, Fault, fault_of
 from reconciler.host.registry import registry_auth
-from reconciler.source.base import Outcome, Placed, Resolved, Wanted, Workplace
+from reconciler.source.base import Content, Outcome, Placed, Resolved, Version, Wanted, Workplace
 from reconciler.source.fanout import ask_all, take
 from reconciler.spec import models
 from reconciler.spec.images import is_digest, is_tag
@@ -70,9 +71,11 @@ class ImageSource:
             revisions = dict.fromkeys(one.revision or DEFAULT_TAG for one in group)
             return {revision: asker.resolve(revision) for revision in revisions}
 
-    def fingerprint(self, wanted: Wanted, resolved: Resolved, _job: Job) -> Mapping[str, str]:
+    def fingerprint_all(
+        self, versions: Sequence[Version], _job: Job
+    ) -> Mapping[str, Content | ReconcilerError]:
         """The digest says all."""
-        return {"image": _reference(wanted, resolved)}
+        return {one.app: {"image": _reference(one, resolved)} for one, resolved in versions}
 
     def place(self, wanted: Wanted, resolved: Resolved, _into: Path, job: Job) -> Placed:
         """Let the engine pull exactly that digest, unless it has it."""

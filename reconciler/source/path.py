@@ -11,17 +11,17 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError, SourceError
 from reconciler.host.job import Job
-from reconciler.source.base import Outcome, Placed, Resolved, Wanted, Workplace
+from reconciler.source.base import Content, Outcome, Placed, Resolved, Version, Wanted, Workplace
 from reconciler.source.command import Git, run_git
-from reconciler.source.fanout import ask_all, take
+from reconciler.source.fanout import ask_all, collect, take
 from reconciler.source.files import inside, make_empty, writing
-from reconciler.source.objects import Unreadable, check_out, look_up
+from reconciler.source.objects import Entry, Unreadable, check_out, look_up
 from reconciler.source.snapshot import Tree, find_tree
 from reconciler.spec import models
 
@@ -51,25 +51,27 @@ class PathSource:
                 outcomes[app] = take(answer, directory, app)
         return outcomes
 
-    def fingerprint(self, wanted: Wanted, resolved: Resolved, job: Job) -> Mapping[str, str]:
-        """Object ids of `subdir` and the `watch` paths."""
-        source, job = _model(wanted), replace(job, app=wanted.app)
-        directory = self._directory(wanted)
-        tree = find_tree(directory, self._workplace.root)
-        top, prefix = _top(tree, directory, resolved)
-        paths = (source.subdir, *source.watch)
-        inner = [posixpath.normpath(posixpath.join(prefix, path)) for path in paths]
-        try:
-            entries = look_up(tree.repository, top, inner, job)
-        except Unreadable as error:
-            raise _unreadable(directory, str(error), wanted.app) from None
-        if entries is None:
-            raise _gone(resolved, wanted.app)
-        for path, entry in zip(paths, entries, strict=True):
-            if not entry.kind:
-                raise _missing(directory, path, entry.note, wanted.app)
-        _refuse_submodules(tree, f"{top}:{'' if prefix == '.' else prefix}", job)
-        return {path: entry.id for path, entry in zip(paths, entries, strict=True)}
+    def fingerprint_all(
+        self, versions: Sequence[Version], job: Job
+    ) -> Mapping[str, Content | ReconcilerError]:
+        """Object ids of `subdir` and the `watch` paths; two processes for all that is at one
+        commit of one repository."""
+        outcomes: dict[str, Content | ReconcilerError] = {}
+        groups: dict[tuple[Tree, str], list[_Place]] = defaultdict(list)
+        for wanted, resolved in versions:
+            try:
+                directory = self._directory(wanted)
+            except ReconcilerError as error:
+                outcomes[wanted.app] = error
+            else:
+                tree = find_tree(directory, self._workplace.root)
+                top, prefix = _top(tree, directory, resolved)
+                groups[tree, top].append(_Place(wanted, resolved, directory, prefix))
+        questions = {key: partial(_read, *key, places, job) for key, places in groups.items()}
+        for key, answer in ask_all(questions, job).items():
+            for one in groups[key]:
+                outcomes[one.wanted.app] = take(answer, one.wanted.app, one.wanted.app)
+        return outcomes
 
     def place(self, wanted: Wanted, resolved: Resolved, into: Path, job: Job) -> Placed:
         """Write the files of that version, not those that are there now."""
@@ -154,27 +156,68 @@ def _top(tree: Tree, directory: Path, resolved: Resolved) -> tuple[str, str]:
     return resolved.id, tree.relative(directory)
 
 
-def _refuse_submodules(tree: Tree, name: str, job: Job) -> None:
-    args = ("ls-tree", "-r", "-d", "-z", "--full-tree", name)
-    done = run_git(Git(tree.repository.git(*args), tree.repository.environment), job)
-    for line in done.stdout.split("\0"):
-        if line.startswith("160000 "):
+@dataclass(frozen=True)
+class _Place:
+    """One app's directory, which is `prefix` below a commit or tree."""
+
+    wanted: Wanted
+    resolved: Resolved
+    directory: Path
+    prefix: str
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """The app's paths → the same below the commit or tree."""
+        source = _model(self.wanted)
+        return {
+            path: posixpath.normpath(posixpath.join(self.prefix, path))
+            for path in (source.subdir, *source.watch)
+        }
+
+
+def _read(
+    tree: Tree, top: str, places: Sequence[_Place], job: Job
+) -> Mapping[str, Content | ReconcilerError]:
+    paths = list(dict.fromkeys(path for one in places for path in one.paths.values()))
+    try:
+        entries = look_up(tree.repository, top, paths, job)
+    except Unreadable as error:
+        raise _unreadable(places[0].directory, str(error), "") from None
+    if entries is None:
+        raise _gone(places[0].resolved, "")
+    found = dict(zip(paths, entries, strict=True))
+    inner = _repositories_inside(tree, top, job)
+    return collect((one.wanted.app, partial(_content, one, found, inner)) for one in places)
+
+
+def _content(place: _Place, found: Mapping[str, Entry], inner: Sequence[str]) -> Content:
+    for path, below in place.paths.items():
+        if not found[below].kind:
+            raise _missing(place.directory, path, found[below].note)
+    for one in inner:
+        if place.prefix == "." or one.startswith(f"{place.prefix}/"):
             raise SourceError(
-                f"{line.partition(chr(9))[2]} is a repository of its own, whose files a path "
-                "source doesn't have",
-                app=job.app,
+                f"{one} is a repository of its own, whose files a path source doesn't have",
                 todo="Use a git source, which checks submodules out, or add it to .gitignore.",
             )
+    return {path: found[below].id for path, below in place.paths.items()}
 
 
-def _missing(directory: Path, path: str, note: str, app: str) -> SourceError:
+def _repositories_inside(tree: Tree, top: str, job: Job) -> list[str]:
+    """Paths of submodules and other repositories below a commit or tree."""
+    args = ("ls-tree", "-r", "-d", "-z", "--full-tree", top)
+    done = run_git(Git(tree.repository.git(*args), tree.repository.environment), job)
+    lines = (line.partition("\t") for line in done.stdout.split("\0"))
+    return [path for facts, _, path in lines if facts.startswith("160000 ")]
+
+
+def _missing(directory: Path, path: str, note: str) -> SourceError:
     import difflib
 
     where = directory / path
     if where.exists():
         return SourceError(
             f"git ignores or doesn't have {path} in {directory}",
-            app=app,
             todo="Take it out of .gitignore and put files there; empty directories don't count.",
         )
     names = sorted(one.name for one in where.parent.iterdir()) if where.parent.is_dir() else []
@@ -182,7 +225,6 @@ def _missing(directory: Path, path: str, note: str, app: str) -> SourceError:
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return SourceError(
         f"the path {path!r} {note} in {directory}",
-        app=app,
         todo=f"Correct source.subdir or source.watch.{hint}",
     )
 

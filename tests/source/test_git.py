@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.errors import GitUnavailable, ReconcilerError, SourceError
 from reconciler.host.job import Job
-from reconciler.source import resolve_all
+from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Outcome, Resolved, Wanted, Workplace
 from reconciler.source.git import GitSource
 from reconciler.spec import models
@@ -37,6 +37,16 @@ def resolve(workplace: Workplace, wanted: Wanted, job: Job) -> Resolved:
     return version(resolve_all(workplace, [wanted], job)[wanted.app])
 
 
+def fingerprint(
+    workplace: Workplace, wanted: Wanted, resolved: Resolved, job: Job
+) -> Mapping[str, str]:
+    answer = fingerprint_all(workplace, [(wanted, resolved)], job)[wanted.app]
+    if isinstance(answer, ReconcilerError):
+        assert answer.app == wanted.app
+        raise answer
+    return answer
+
+
 def place(workplace: Workplace, wanted: Wanted, job: Job) -> Path:
     source, into = GitSource(workplace), workplace.root / "checkout"
     found = source.place(wanted, resolve(workplace, wanted, job), into, job)
@@ -58,7 +68,7 @@ def test_git_from_question_to_checkout(workplace: Workplace, git_repo: Repos, jo
     wanted = want(repo.url, subdir="app", watch=["libs", "y"])
     resolved = resolve(workplace, wanted, job)
     assert resolved == Resolved(commit, "main")
-    assert GitSource(workplace).fingerprint(wanted, resolved, job) == {
+    assert fingerprint(workplace, wanted, resolved, job) == {
         "app": repo.git("rev-parse", f"{commit}:app"),
         "libs": repo.git("rev-parse", f"{commit}:libs"),
         "y": repo.git("rev-parse", f"{commit}:y"),
@@ -79,7 +89,7 @@ def test_git_process_count_of_a_deployment(
     repo.commit({"Dockerfile": "2"})
     before = len(git_calls())
     resolved = resolve(workplace, wanted, job)
-    source.fingerprint(wanted, resolved, job)
+    fingerprint(workplace, wanted, resolved, job)
     source.place(wanted, resolved, workplace.root / "checkout", job)
     ours = [call for call in git_calls()[before:] if call[0] != "upload-pack"]
     expected = ["ls-remote", "cat-file", "fetch", "cat-file", "read-tree"]
@@ -192,7 +202,7 @@ def test_git_commit_that_is_nowhere(workplace: Workplace, git_repo: Repos, job: 
     repo.commit({"a": "1"})
     nowhere = "12" * 20
     with pytest.raises(SourceError) as raised:
-        GitSource(workplace).fingerprint(want(repo.url, nowhere), Resolved(nowhere, ""), job)
+        fingerprint(workplace, want(repo.url, nowhere), Resolved(nowhere, ""), job)
     assert nowhere in raised.value.what
 
 
@@ -235,7 +245,7 @@ def test_git_subdir_through_a_link(workplace: Workplace, git_repo: Repos, job: J
     (repo.path / "api").symlink_to("services/api")
     commit = repo.commit()
     wanted = want(repo.url, subdir="api")
-    prints = GitSource(workplace).fingerprint(wanted, Resolved(commit, "main"), job)
+    prints = fingerprint(workplace, wanted, Resolved(commit, "main"), job)
     assert prints == {"api": repo.git("rev-parse", f"{commit}:services/api")}
     assert files(place(workplace, wanted, job)) == {"Dockerfile": "1"}
 
@@ -249,7 +259,7 @@ def test_git_subdir_leads_nowhere_good(
     commit = repo.commit({"a": "1"})
     wanted, source = want(repo.url, subdir="link"), GitSource(workplace)
     for ask in (
-        lambda: source.fingerprint(wanted, Resolved(commit, "main"), job),
+        lambda: fingerprint(workplace, wanted, Resolved(commit, "main"), job),
         lambda: source.place(wanted, Resolved(commit, "main"), workplace.root / "checkout", job),
     ):
         with pytest.raises(SourceError) as raised:
@@ -274,7 +284,7 @@ def test_git_path_missing(
     repo = git_repo()
     commit = repo.commit({"a": "1", "services/api/Dockerfile": "1"})
     with pytest.raises(SourceError) as raised:
-        GitSource(workplace).fingerprint(want(repo.url, **fields), Resolved(commit, "main"), job)
+        fingerprint(workplace, want(repo.url, **fields), Resolved(commit, "main"), job)
     assert said in str(raised.value)
 
 
@@ -333,3 +343,22 @@ def test_git_errors_of_a_pass_name_each_app(workplace: Workplace, job: Job, tmp_
     wanted = [want(url, "main", "shop/a"), want(url, "main", "shop/b")]
     outcomes = resolve_all(workplace, wanted, replace(job, app=""))
     assert [str(outcome).partition(":")[0] for outcome in outcomes.values()] == ["shop/a", "shop/b"]
+
+
+def test_git_many_apps_one_look(
+    workplace: Workplace, git_repo: Repos, job: Job, git_calls: Calls
+) -> None:
+    repo = git_repo()
+    repo.commit({f"a{number}/Dockerfile": str(number) for number in range(30)})
+    wanted = [want(repo.url, "main", f"shop/a{n}", subdir=f"a{n}") for n in range(30)]
+    wanted.append(want(repo.url, "main", "shop/typo", subdir="a1O"))
+    outcomes = resolve_all(workplace, wanted, job)
+    versions = [(one, version(outcomes[one.app])) for one in wanted]
+    before = len(git_calls())
+    found = fingerprint_all(workplace, versions, job)
+    assert list(found) == [one.app for one in wanted]
+    assert isinstance(found.pop("shop/typo"), SourceError)
+    assert len({str(content) for content in found.values()}) == 30
+    ours = subcommands(git_calls()[before:])
+    assert ours.count("fetch") == 1
+    assert ours.count("cat-file") <= 3

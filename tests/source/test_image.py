@@ -29,7 +29,7 @@ from reconciler.source import resolve_all
 from reconciler.source.base import Resolved, Wanted, Workplace
 from reconciler.source.image import ImageSource
 from reconciler.spec import models
-from tests.source.test_git import version
+from tests.source.test_git import fingerprint, version
 from tests.support.engine import BASE_IMAGE, PrivateEngine
 from tests.support.registry import PrivateRegistry
 
@@ -95,7 +95,7 @@ def test_image_revision(
     wanted = want(image, revision)
     resolved = resolve(at_engine, job, wanted)
     assert resolved == Resolved(shop[tag], tag, f"{image}@{shop[tag]}")
-    prints = ImageSource(at_engine).fingerprint(wanted, resolved, job)
+    prints = fingerprint(at_engine, wanted, resolved, job)
     assert prints == {"image": f"{image}@{shop[tag]}"}
 
 

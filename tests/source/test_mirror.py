@@ -19,7 +19,7 @@ from reconciler.source.address import parse_address
 from reconciler.source.base import Resolved, Workplace
 from reconciler.source.git import GitSource
 from tests.source.servers import GitHttp, subcommands
-from tests.source.test_git import Calls, Repos, files, place, resolve, want
+from tests.source.test_git import Calls, Repos, files, fingerprint, place, resolve, want
 from tests.support.gitrepo import GitRepo
 from tests.support.system import command_line, pids, wait_until
 
@@ -103,9 +103,9 @@ def test_mirror_damaged_then_the_same_commit(
 ) -> None:
     wanted, source = want(repo.url), GitSource(workplace)
     resolved = resolve(workplace, wanted, job)
-    expected = source.fingerprint(wanted, resolved, job)
+    expected = fingerprint(workplace, wanted, resolved, job)
     DAMAGES[damage](mirror_of(workplace, repo.url))
-    assert source.fingerprint(wanted, resolved, job) == expected
+    assert fingerprint(workplace, wanted, resolved, job) == expected
     source.place(wanted, resolved, workplace.root / "checkout", job)
     assert files(workplace.root / "checkout")["d/0"] == "0"
 
@@ -113,7 +113,7 @@ def test_mirror_damaged_then_the_same_commit(
 def test_mirror_damaged_and_the_host_is_gone(workplace: Workplace, repo: GitRepo, job: Job) -> None:
     wanted, source = want(repo.url), GitSource(workplace)
     resolved = resolve(workplace, wanted, job)
-    source.fingerprint(wanted, resolved, job)
+    fingerprint(workplace, wanted, resolved, job)
     remove_objects(mirror_of(workplace, repo.url))
     moved = repo.path.rename(repo.path.with_name("moved"))
     with pytest.raises(SourceError, match="no git repository"):
@@ -166,7 +166,7 @@ def test_mirror_first_fetch_of_many_at_once(
 
     def work(number: int) -> None:
         source, wanted = GitSource(workplace), want(repo.url, "main", f"shop/a{number}")
-        prints.append(source.fingerprint(wanted, resolved, job))
+        prints.append(fingerprint(workplace, wanted, resolved, job))
         source.place(wanted, resolved, workplace.root / f"checkout-{number}", job)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
@@ -250,7 +250,7 @@ def test_fetch_cancelled(workplace: Workplace, hanging: GitHttp, job: Job, git_r
 
     def fetch() -> None:
         with pytest.raises(Cancelled):
-            GitSource(workplace).fingerprint(wanted, Resolved(commit, ""), job)
+            fingerprint(workplace, wanted, Resolved(commit, ""), job)
         ended.append(time.monotonic())
 
     thread = threading.Thread(target=fetch)
@@ -301,7 +301,7 @@ from reconciler.spec import models
 root, url, commit = sys.argv[1:]
 workplace = Workplace(Path(root), Path(root), Secrets(Path(root)), Engine())
 wanted = Wanted("shop/api", models.GitSource(git=url), "main")
-GitSource(workplace).fingerprint(wanted, Resolved(commit, "main"), Job())
+GitSource(workplace).fingerprint_all([(wanted, Resolved(commit, "main"))], Job())
 """
 
 

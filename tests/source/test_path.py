@@ -10,12 +10,12 @@ import pytest
 
 from reconciler.errors import ReconcilerError, SourceError
 from reconciler.host.job import Job
-from reconciler.source import resolve_all
+from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Resolved, Wanted, Workplace
 from reconciler.source.path import PathSource
 from reconciler.spec import models
 from tests.source.servers import subcommands
-from tests.source.test_git import Calls, files, version
+from tests.source.test_git import Calls, files, fingerprint, version
 from tests.support.gitrepo import GitRepo
 
 
@@ -53,7 +53,7 @@ def test_path_committed(workplace: Workplace, repo: GitRepo, job: Job) -> None:
     wanted = want(subdir="libs", watch=["Dockerfile"])
     resolved = resolve(workplace, job, wanted)
     assert resolved == Resolved(repo.head, "main")
-    assert PathSource(workplace).fingerprint(wanted, resolved, job) == {
+    assert fingerprint(workplace, wanted, resolved, job) == {
         "libs": repo.git("rev-parse", "HEAD:api/libs"),
         "Dockerfile": repo.git("rev-parse", "HEAD:api/Dockerfile"),
     }
@@ -80,19 +80,18 @@ def test_path_changed_elsewhere_counts_as_committed(
 def test_path_changed_then_committed_is_the_same_content(
     workplace: Workplace, repo: GitRepo, job: Job, change: dict[str, str | bytes | None]
 ) -> None:
-    source = PathSource(workplace)
-    before = source.fingerprint(want(), resolve(workplace, job), job)
+    before = fingerprint(workplace, want(), resolve(workplace, job), job)
     status = repo.git("status", "--porcelain")
     repo.write(change)
     dirty = resolve(workplace, job)
     assert dirty.id.startswith("tree:")
-    changed = source.fingerprint(want(), dirty, job)
+    changed = fingerprint(workplace, want(), dirty, job)
     assert changed != before
     assert repo.git("status", "--porcelain") != status
     repo.commit()
     clean = resolve(workplace, job)
     assert clean.id == repo.head
-    assert source.fingerprint(want(), clean, job) == changed
+    assert fingerprint(workplace, want(), clean, job) == changed
     assert dirty.id == f"tree:{changed['.']}"
 
 
@@ -118,7 +117,7 @@ def test_path_repository_is_only_read(workplace: Workplace, repo: GitRepo, job: 
 
     before = state()
     resolved = resolve(workplace, job)
-    PathSource(workplace).fingerprint(want(), resolved, job)
+    fingerprint(workplace, want(), resolved, job)
     place(workplace, job, resolved)
     assert state() == before
 
@@ -139,11 +138,10 @@ def test_path_no_repository(workplace: Workplace, job: Job) -> None:
     (api / "libs").mkdir(parents=True)
     (api / "Dockerfile").write_text("1")
     (api / "libs/x").write_text("x")
-    source = PathSource(workplace)
     first = resolve(workplace, job)
     assert first.id.startswith("tree:")
     assert resolve(workplace, job) == first
-    assert source.fingerprint(want(watch=["libs"]), first, job).keys() == {".", "libs"}
+    assert fingerprint(workplace, want(watch=["libs"]), first, job).keys() == {".", "libs"}
     (api / "Dockerfile").write_text("2")
     second = resolve(workplace, job)
     assert second != first
@@ -157,14 +155,13 @@ def test_path_content_is_the_same_with_and_without_a_repository(
 ) -> None:
     (workplace.base_dir / "api").mkdir()
     (workplace.base_dir / "api/Dockerfile").write_text("1")
-    source = PathSource(workplace)
-    before = source.fingerprint(want(), resolve(workplace, job), job)
+    before = fingerprint(workplace, want(), resolve(workplace, job), job)
     repo = GitRepo(workplace.base_dir)
-    assert source.fingerprint(want(), resolve(workplace, job), job) == before
+    assert fingerprint(workplace, want(), resolve(workplace, job), job) == before
     repo.commit()
     resolved = resolve(workplace, job)
     assert resolved.id == repo.head
-    assert source.fingerprint(want(), resolved, job) == before
+    assert fingerprint(workplace, want(), resolved, job) == before
 
 
 def test_path_ignored_files_dont_count(workplace: Workplace, repo: GitRepo, job: Job) -> None:
@@ -220,6 +217,10 @@ def test_path_twenty_apps_one_process(workplace: Workplace, job: Job, git_calls:
     changed = [app for app, one in outcomes.items() if version(one).id != head]
     assert changed == ["shop/app3", "shop/app4"]
     assert len(git_calls()) - before <= 6
+    before = len(git_calls())
+    found = fingerprint_all(workplace, [(one, version(outcomes[one.app])) for one in wanted], job)
+    assert not any(isinstance(content, ReconcilerError) for content in found.values())
+    assert len(git_calls()) - before == 6  # two for the commit, and for each changed directory
 
 
 def test_path_of_an_unfinished_merge(workplace: Workplace, repo: GitRepo, job: Job) -> None:
@@ -360,7 +361,7 @@ def test_path_subdir_through_a_link_outside(
 
 def test_path_subdir_missing(workplace: Workplace, repo: GitRepo, job: Job) -> None:
     with pytest.raises(SourceError, match="libz") as raised:
-        PathSource(workplace).fingerprint(want(subdir="libz"), resolve(workplace, job), job)
+        fingerprint(workplace, want(subdir="libz"), resolve(workplace, job), job)
     assert "libs" in raised.value.todo
 
 
@@ -369,14 +370,14 @@ def test_path_that_git_ignores(workplace: Workplace, repo: GitRepo, job: Job) ->
     repo.write({"generated/x": "x"})
     resolved = resolve(workplace, job, want("generated"))
     with pytest.raises(SourceError, match="ignores"):
-        PathSource(workplace).fingerprint(want("generated"), resolved, job)
+        fingerprint(workplace, want("generated"), resolved, job)
 
 
 def test_path_with_a_repository_inside(workplace: Workplace, repo: GitRepo, job: Job) -> None:
     inner = GitRepo(repo.path / "api/vendor")
     inner.commit({"a": "1"})
     with pytest.raises(SourceError, match="vendor") as raised:
-        PathSource(workplace).fingerprint(want(), resolve(workplace, job), job)
+        fingerprint(workplace, want(), resolve(workplace, job), job)
     assert "submodules" in raised.value.todo
 
 
@@ -399,7 +400,7 @@ def test_path_unreadable_repository(workplace: Workplace, repo: GitRepo, job: Jo
     for path in (repo.path / ".git/objects").glob("??/*"):
         path.unlink()
     for ask in (
-        lambda: PathSource(workplace).fingerprint(want(), resolved, job),
+        lambda: fingerprint(workplace, want(), resolved, job),
         lambda: place(workplace, job, resolved),
     ):
         with pytest.raises(SourceError):

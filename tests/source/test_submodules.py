@@ -9,10 +9,9 @@ import pytest
 from reconciler.errors import GitUnavailable, SourceError
 from reconciler.host.job import Job
 from reconciler.source.base import Workplace
-from reconciler.source.git import GitSource
 from reconciler.spec.models import Credentials, EnvRef
 from tests.source.servers import GitHttp, subcommands
-from tests.source.test_git import Calls, Repos, files, place, resolve, want
+from tests.source.test_git import Calls, Repos, files, fingerprint, place, resolve, want
 from tests.support.gitrepo import GitRepo
 from tests.support.system import run
 
@@ -65,13 +64,13 @@ def test_submodules_count_for_the_fingerprint(
     top.commit({"a": "top"})
     first = other.commit({"a": "1"})
     add_submodule(top, "libs/other", other.url, first)
-    wanted, source = want(top.url, subdir="libs", watch=["libs/other"]), GitSource(workplace)
-    before = source.fingerprint(wanted, resolve(workplace, wanted, job), job)
+    wanted = want(top.url, subdir="libs", watch=["libs/other"])
+    before = fingerprint(workplace, wanted, resolve(workplace, wanted, job), job)
     assert before["libs/other"] == first
     second = other.commit({"a": "2"})
     top.git("update-index", "--cacheinfo", f"160000,{second},libs/other")
     top.git("commit", "-q", "-m", "Update")
-    after = source.fingerprint(wanted, resolve(workplace, wanted, job), job)
+    after = fingerprint(workplace, wanted, resolve(workplace, wanted, job), job)
     assert before["libs"] != after["libs"]
     assert after["libs/other"] == second
 
