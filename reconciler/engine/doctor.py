@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError
@@ -37,8 +38,9 @@ def examine(state_dir: Path, loaded: LoadedSpec | None, now: float) -> Iterator[
     yield from _guarded("builder", lambda: _builder(engine))
     yield from _guarded("git", _git)
     yield from _guarded("state", lambda: _state(state_dir, now))
-    for registry, repository in _registries(loaded):
-        yield from _guarded("registry", lambda r=registry, n=repository: _registry(loaded, r, n))  # type: ignore[misc]
+    if loaded is not None:
+        for name, repository in _registries(loaded):
+            yield from _guarded("registry", partial(_registry, loaded, name, repository))
     engine.close()
 
 
@@ -112,12 +114,12 @@ def _space(subject: str, directory: Path) -> Iterator[Finding]:
         yield Finding("ok", subject, text)
 
 
-def _registries(loaded: LoadedSpec | None) -> list[tuple[str, str]]:
+def _registries(loaded: LoadedSpec) -> list[tuple[str, str]]:
     """`(app, repository)`: the first app of each registry that the spec names."""
     from reconciler.host.registry import split_image
 
     found: dict[str, tuple[str, str]] = {}
-    for name, app in loaded.spec.apps.items() if loaded else ():
+    for name, app in loaded.spec.apps.items():
         names = [app.source.image] if isinstance(app.source, ImageSource) else []
         names += [app.image.repository] if app.image and app.image.push else []
         for repository in names:

@@ -18,4 +18,5 @@ def next_delay(error: BaseException, attempts: int, chance: float) -> float | No
         return None
     longest = min(FIRST_SECONDS * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
     delay = longest * (0.5 + 0.5 * chance)
-    return max(delay, getattr(error, "retry_after", None) or 0.0)
+    asked = error.retry_after if isinstance(error, Transient) else None
+    return max(delay, asked or 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 from reconciler.events import Event, Listener
 from reconciler.host.secrets import Redactor
@@ -26,7 +27,7 @@ class DeploymentLog:
         self._lock = threading.Lock()
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = path.open("a", encoding="utf-8", buffering=1)
+            self._file: TextIO | None = path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             self._file = None
             self._tell(f"the log can't be written: {error.strerror}")
