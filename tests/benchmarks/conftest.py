@@ -1,0 +1,61 @@
+"""Both sides of each comparison are measured in turn, in one run, and the ratio is printed."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import pytest
+
+from tests.e2e.conftest import shop
+
+__all__ = ["shop"]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Medians in seconds of our side and of the same by hand."""
+
+    ours: float
+    by_hand: float
+
+    @property
+    def ratio(self) -> float:
+        return self.ours / self.by_hand
+
+
+class Compare(Protocol):
+    def __call__(
+        self, name: str, ours: Callable[[], object], by_hand: Callable[[], object], times: int = 7
+    ) -> Compared: ...
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+@pytest.fixture
+def compare(capsys: pytest.CaptureFixture[str]) -> Compare:
+    """One warm-up of each side, then both in turn."""
+
+    def run(
+        name: str, ours: Callable[[], object], by_hand: Callable[[], object], times: int = 7
+    ) -> Compared:
+        seconds_of(by_hand), seconds_of(ours)
+        pairs = [(seconds_of(ours), seconds_of(by_hand)) for _ in range(times)]
+        found = Compared(
+            statistics.median(one for one, _ in pairs), statistics.median(two for _, two in pairs)
+        )
+        with capsys.disabled():
+            print(
+                f"\n{name}: {found.ours * 1000:.0f} ms, by hand {found.by_hand * 1000:.0f} ms, "
+                f"ratio {found.ratio:.2f}, difference {(found.ours - found.by_hand) * 1000:+.0f} ms"
+            )
+        return found
+
+    return run
