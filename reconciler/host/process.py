@@ -79,22 +79,22 @@ def run_command(command: Command, job: Job) -> Finished:
 def _start(command: Command, job: Job) -> subprocess.Popen[bytes]:
     merged = {**os.environ, **command.env}
     env = {name: value for name, value in merged.items() if value is not None}
-    try:
-        return subprocess.Popen(
-            [*_die_with_parent(), *command.argv],
-            cwd=command.cwd,
-            env=env,
-            stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
+    # Popen would only miss setpriv.
+    if shutil.which(command.argv[0], path=env.get("PATH")) is None:
         raise Stalled(
             f"the program {command.argv[0]!r} isn't installed",
             app=job.app,
             todo="Install it, then try again; `reconcile doctor` lists what is needed.",
-        ) from error
+        )
+    return subprocess.Popen(
+        [*_die_with_parent(), *command.argv],
+        cwd=command.cwd,
+        env=env,
+        stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _collect(child: subprocess.Popen[bytes], command: Command, job: Job) -> Finished:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.errors import GitUnavailable, ReconcilerError, SourceError
+from reconciler.errors import GitUnavailable, ReconcilerError, SourceError, Stalled
 from reconciler.host.job import Job
 from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Outcome, Resolved, Wanted, Workplace
@@ -362,3 +362,12 @@ def test_git_many_apps_one_look(
     ours = subcommands(git_calls()[before:])
     assert ours.count("fetch") == 1
     assert ours.count("cat-file") <= 3
+
+
+def test_git_not_installed(
+    workplace: Workplace, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    outcome = resolve_all(workplace, [want("https://git.example/x")], job)["shop/api"]
+    assert isinstance(outcome, Stalled)
+    assert "'git' isn't installed" in outcome.what

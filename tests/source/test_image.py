@@ -490,7 +490,7 @@ def test_docker_credential_helper_missing(
 ) -> None:
     docker_config(credHelpers={"known.example": "no-such-helper"})
     assert registry_auth("other.example/x", None, workplace.secrets, "shop/api") is None
-    with pytest.raises(Stalled, match="docker-credential-no-such-helper"):
+    with pytest.raises(Stalled, match="'docker-credential-no-such-helper' isn't installed"):
         registry_auth("known.example/x", None, workplace.secrets, "shop/api")
 
 
