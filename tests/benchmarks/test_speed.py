@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -139,12 +138,10 @@ def test_nothing_to_do_for_a_hundred_apps(shop: Shop, compare: Compare) -> None:
     argv = shop.command("apply", "-q")
     environ = shop.env()
     python = [sys.executable, "-c", IMPORTS]
-    filters = json.dumps({"label": [f"reconciler.project={shop.project}"]})
-    listing = f"/containers/json?all=1&filters={filters}"
 
     def by_hand() -> None:
         subprocess.run(python, env=environ, check=True)
-        assert len(shop.engine.request("GET", listing.replace('"', "%22"))) == 100
+        assert len(shop.engine.containers(f"reconciler.project={shop.project}")) == 100
         subprocess.run(["git", "ls-remote", shop.repo.url], check=True, capture_output=True)
 
     found = compare(

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reconciler.host.lock import locked
 
 from reconciler.engine import control
 from reconciler.engine.wiring import open_tools
 from reconciler.host.job import Job
+from reconciler.host.lock import locked
 from tests.e2e.conftest import DOCKERFILE, Shop
 
 WaitUntil = Callable[..., Any]
