@@ -37,7 +37,7 @@ class Options:
         """Read the spec. Raises `SpecError`."""
         from reconciler.spec.loader import load_spec
 
-        return load_spec(self.file)
+        return load_spec(self.file, cache=self.state_dir / "spec")
 
 
 def default_state_dir() -> Path:

@@ -52,7 +52,7 @@ def deploy(
     target = _without_trouble(resolver.resolve([app])[app], tolerate=revision is not None)
     chosen = target
     if revision is not None:
-        section = target.app.model_copy(update={"revision": revision})
+        section = replace(target.app, revision=revision)
         chosen = _without_trouble(resolver.resolve_apps({app: section}, {})[app])
     asked = Asked(
         "deploy",

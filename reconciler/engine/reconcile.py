@@ -24,6 +24,7 @@ from reconciler.plan.states import Container, Observed, Recorded
 from reconciler.runtime.base import Workload
 from reconciler.spec.loader import LoadedSpec
 from reconciler.spec.models import App
+from reconciler.spec.plain import from_plain
 from reconciler.state.apps import Version, adopt, record_version
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Deployment, Request
@@ -164,7 +165,7 @@ class _Enqueuer:
         if served is None:
             return
         request = served.read_request()
-        app = App.model_validate(request.spec)
+        app = from_plain(App, request.spec)
         workload = Workload(action.app, served.id, served.image_id, app, {}, self._base(request))
         try:
             self.tools.runtime.settle(workload, Job(action.app))

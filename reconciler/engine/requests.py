@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from reconciler.engine.desired import Target
 from reconciler.plan.hashes import target_hash
 from reconciler.spec.models import App, ImageSource
+from reconciler.spec.plain import to_plain
 from reconciler.state.records import Deployment, Request
 
 TITLES = {"deploy": "Manual deployment", "redeploy": "Rebuild deployment"}
@@ -35,7 +36,7 @@ def target_request(target: Target, asked: Asked, image_id: str = "") -> Request:
         kind=asked.kind,
         trigger=asked.trigger,
         target=target_hash(target.desired),
-        spec=dump_app(target.app),
+        spec=to_plain(target.app),
         base_dir=str(target.base_dir),
         revision=target.desired.revision,
         resolved=target.desired.resolved,
@@ -79,10 +80,5 @@ def remove_request(app: str, row: Deployment | None, asked: Asked) -> Request:
     """The end of an app that is gone from the spec; `row` is what served, if it is known."""
     if row is not None:
         return repeat_request(row, asked)
-    spec = dump_app(App(source=ImageSource(image="unknown")))
+    spec = to_plain(App(source=ImageSource(image="unknown")))
     return Request(app, asked.kind, asked.trigger, "", spec, "/", cause=asked.cause)
-
-
-def dump_app(app: App) -> dict[str, object]:
-    """The app's section as data; references stay references."""
-    return app.model_dump(mode="json", exclude_defaults=True)

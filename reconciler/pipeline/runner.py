@@ -37,6 +37,7 @@ from reconciler.pipeline.images import find_image
 from reconciler.pipeline.log import DeploymentLog
 from reconciler.queue import Claim, Ending, StageResult
 from reconciler.spec.models import App
+from reconciler.spec.plain import from_plain
 from reconciler.spec.scalars import seconds
 from reconciler.state.records import Deployment
 
@@ -75,7 +76,7 @@ def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: Deploym
 
     request = claim.deployment.read_request()
     job = Job(claim.deployment.app, log.write, cancel, note_child)
-    return Context(claim, request, App.model_validate(request.spec), tools, job)
+    return Context(claim, request, from_plain(App, request.spec), tools, job)
 
 
 def _run(context: Context, log: DeploymentLog) -> Deployment:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.plan.states import Facts
-from reconciler.spec.models import App, ImageSource, Model
+from reconciler.spec.declare import Section, default_of
+from reconciler.spec.models import App, ImageSource
+from reconciler.spec.plain import to_plain
 
 RUN_FIELDS = (
     "command",
@@ -46,7 +48,7 @@ def run_facts(app: App, env: Mapping[str, str]) -> Facts:
     """What the container is made of, beside its image. `env`: values, secrets as fingerprints."""
     facts = {f"env.{name}": value for name, value in env.items()}
     for name in RUN_FIELDS:
-        facts.update(_flatten(name, getattr(app, name), App.model_fields[name].get_default()))
+        facts.update(_flatten(name, getattr(app, name), default_of(App, name)))
     return facts
 
 
@@ -61,8 +63,8 @@ def setting_facts(app: App) -> Facts:
 def _flatten(prefix: str, value: Any, default: Any = None) -> Iterator[tuple[str, str]]:
     if value is None or value == default:
         return
-    if isinstance(value, Model):
-        value = value.model_dump(mode="json", exclude_defaults=True)
+    if isinstance(value, Section):
+        value = to_plain(value)
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from _flatten(f"{prefix}.{key}", inner)

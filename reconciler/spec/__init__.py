@@ -1,12 +1,14 @@
 """What the user wrote: `apps.yaml`, read, checked and turned into models. Pure but for reading.
 
-    bytes ─nodes─▶ nodes with places ─sections─▶ laid over defaults ─kinds─▶ models ─▶ checks
+    bytes ─nodes─▶ nodes with places ─data─▶ laid over defaults ─validation─▶ models ─▶ checks
 
-    loader  load_spec, load_text, LoadedSpec: the one way in
-    models  what may stand in the file; base: how that is declared
-    kinds, sections   what a value may be, and how it is read
+    loader  load_spec, load_text, LoadedSpec: the one way in; cache: the last valid spec
+    models  what may stand in the file: dataclasses; declare, fields: how that is said
+    assembly   the files of a spec and all their mistakes; files, nodes, reading: from bytes on
+    data, shapes   defaults and YAML's types, as the models' annotations want them
+    validation, messages   pydantic's work, and its errors in sentences
     scalars, images, urls, revisions   the texts with a form of their own
-    messages, reading   sentences about mistakes, and the list of them with their places
+    plain   models to JSON and back
     schema  the JSON Schema for editors; starter: what `reconcile init` writes
 
 Facts that hold everywhere:
@@ -18,5 +20,5 @@ Facts that hold everywhere:
 - Relative paths start from the file that they stand in.
 - A load takes time and memory linear in the file, and a file can't ask for much: 2 MiB, 200,000
   values and 50 levels, aliases written out.
-- Loading imports nothing but yaml and the standard library.
+- pydantic and yaml are imported when a file is read anew. An unchanged one needs neither.
 """

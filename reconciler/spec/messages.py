@@ -60,8 +60,6 @@ def describe(node: Node) -> str:
         return "a list"
     if node.id == "mapping":
         return "a mapping"
-    if node.id == "ready":
-        return f"a {type(node.value).__name__}"
     kind = plain_type(node.value) if node.tag == "?" else "text"
     return _SPOKEN.get(kind) or node.value.lower()
 

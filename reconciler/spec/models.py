@@ -7,17 +7,15 @@ Unknown fields are errors everywhere. Field descriptions are what an editor show
 # No `from __future__ import annotations`: annotations are read when the class is made.
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from reconciler.spec.base import Model, field
-from reconciler.spec.images import is_digest, is_tag
-from reconciler.spec.reading import Entry, Reading, entries
-from reconciler.spec.revisions import check_ref, parse_range
-from reconciler.spec.scalars import (
+from reconciler.spec.declare import Number, OneOf, PartOf, Rule, Section, about, default_of
+from reconciler.spec.fields import (
     AbsolutePath,
+    Argument,
     Argv,
-    Command,
     Concurrency,
     Cores,
     Count,
@@ -43,100 +41,96 @@ from reconciler.spec.scalars import (
     RestartPolicy,
     SecretId,
     Stage,
+    Switch,
     User,
     UserName,
     VolumeMapping,
-    parse_volume,
 )
-from reconciler.spec.sections import Defaults
+from reconciler.spec.images import is_digest, is_tag
+from reconciler.spec.revisions import check_ref, parse_range
+from reconciler.spec.scalars import parse_volume
 from reconciler.spec.urls import has_credentials, is_ssh
 
-Rule = tuple[str, ...]
 
-__all__ = [
-    "App",
-    "Build",
-    "Credentials",
-    "EnvRef",
-    "FileRef",
-    "GitSource",
-    "Health",
-    "HttpCheck",
-    "Image",
-    "ImageSource",
-    "Included",
-    "Model",
-    "PathSource",
-    "Ref",
-    "Resources",
-    "Retention",
-    "Rollout",
-    "Source",
-    "Spec",
-    "Timeouts",
-    "Value",
-]
-
-
-class EnvRef(Model):
+@dataclass(frozen=True, kw_only=True)
+class EnvRef(Section):
     """A value taken from an environment variable of the process that runs reconcile."""
 
-    env: EnvName = field("Name of the environment variable.", examples=["DATABASE_URL"])
+    env: EnvName = field(metadata=about("Name of the environment variable.", "DATABASE_URL"))
 
 
-class FileRef(Model):
+@dataclass(frozen=True, kw_only=True)
+class FileRef(Section):
     """A value read from a file on the machine that runs reconcile."""
 
     file: FilePath = field(
-        "Path of the file, absolute or relative to this file. One newline at its end is dropped.",
-        examples=["/run/secrets/database_url", "secrets/database_url"],
+        metadata=about(
+            "Path of the file, absolute or relative to this file. One newline at its end is "
+            "dropped.",
+            "/run/secrets/database_url",
+            "secrets/database_url",
+        )
     )
 
 
-Ref = EnvRef | FileRef
+Ref = Annotated[EnvRef | FileRef, OneOf()]
 """A secret by reference."""
-Value = Raw | EnvRef | FileRef
+Value = Annotated[Raw | EnvRef | FileRef, OneOf()]
 """Plain text exactly as written, or a reference to a secret."""
 
 
-class Credentials(Model):
+@dataclass(frozen=True, kw_only=True)
+class Credentials(Section):
     """User name and password for a git host or a registry, the password by reference."""
 
     username: UserName = field(
-        "User name; any text where a token is enough.", examples=["deploy", "x-access-token"]
+        metadata=about("User name; any text where a token is enough.", "deploy", "x-access-token")
     )
     password: Ref = field(
-        "Password or token, by reference.",
-        examples=[{"env": "REGISTRY_TOKEN"}, {"file": "/run/secrets/registry_token"}],
+        metadata=about(
+            "Password or token, by reference.",
+            {"env": "REGISTRY_TOKEN"},
+            {"file": "/run/secrets/registry_token"},
+        )
     )
 
 
-class GitSource(Model):
+@dataclass(frozen=True, kw_only=True)
+class GitSource(Section):
     """A git repository."""
 
     git: GitUrl = field(
-        "URL: https://, http://, ssh://, user@host:path, file:// or an absolute path.",
-        examples=["https://git.example.com/shop/api.git", "git@git.example.com:shop/api.git"],
-        hidden=True,
+        repr=False,
+        metadata=about(
+            "URL: https://, http://, ssh://, user@host:path, file:// or an absolute path.",
+            "https://git.example.com/shop/api.git",
+            "git@git.example.com:shop/api.git",
+        ),
     )
     subdir: RelativePath = field(
-        "Build context inside the repository.", default=".", examples=["services/api"]
+        default=".", metadata=about("Build context inside the repository.", "services/api")
     )
     watch: tuple[RelativePath, ...] = field(
-        "Further paths that count as this app's source: a commit that touches one rebuilds it.",
         default=(),
-        examples=[["libs/common"]],
+        metadata=about(
+            "Further paths that count as this app's source: a commit that touches one rebuilds it.",
+            ["libs/common"],
+        ),
     )
-    submodules: bool = field("Check submodules out as well.", default=True, examples=[False])
+    submodules: Switch = field(default=True, metadata=about("Check submodules out as well.", False))
     credentials: Credentials | None = field(
-        "User name and password for https.",
         default=None,
-        examples=[{"username": "deploy", "password": {"env": "GIT_TOKEN"}}],
+        metadata=about(
+            "User name and password for https.",
+            {"username": "deploy", "password": {"env": "GIT_TOKEN"}},
+        ),
     )
     ssh_key: FileRef | None = field(
-        "Private key file for ssh; default: the agent or ssh's own keys.",
         default=None,
-        examples=[{"file": "/etc/reconciler/deploy_key"}],
+        metadata=about(
+            "Private key file for ssh; default: the agent or ssh's own keys.",
+            {"file": "/etc/reconciler/deploy_key"},
+        ),
     )
 
     def rules(self) -> Iterator[Rule]:
@@ -148,70 +142,77 @@ class GitSource(Model):
             yield "ssh_key", "a key is for ssh; over https use credentials"
 
 
-class PathSource(Model):
+@dataclass(frozen=True, kw_only=True)
+class PathSource(Section):
     """A directory beside `apps.yaml`."""
 
-    path: FilePath = field("Directory, relative to this file.", examples=["./api", "."])
+    path: FilePath = field(metadata=about("Directory, relative to this file.", "./api", "."))
     subdir: RelativePath = field(
-        "Build context inside the directory.", default=".", examples=["services/api"]
+        default=".", metadata=about("Build context inside the directory.", "services/api")
     )
     watch: tuple[RelativePath, ...] = field(
-        "Further paths inside the directory that count as source.",
         default=(),
-        examples=[["libs/common"]],
+        metadata=about("Further paths inside the directory that count as source.", ["libs/common"]),
     )
 
 
-class ImageSource(Model):
+@dataclass(frozen=True, kw_only=True)
+class ImageSource(Section):
     """A ready image in a registry."""
 
     image: ImageName = field(
-        "Repository of the image; its tag or digest is the app's revision.",
-        examples=["ghcr.io/shop/api", "postgres"],
+        metadata=about(
+            "Repository of the image; its tag or digest is the app's revision.",
+            "ghcr.io/shop/api",
+            "postgres",
+        )
     )
     credentials: Credentials | None = field(
-        "For the registry; default: docker's own configuration.",
         default=None,
-        examples=[{"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}}],
+        metadata=about(
+            "For the registry; default: docker's own configuration.",
+            {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
+        ),
     )
 
 
-Source = GitSource | PathSource | ImageSource
+Source = Annotated[GitSource | PathSource | ImageSource, OneOf()]
 
 
-class Build(Model):
+@dataclass(frozen=True, kw_only=True)
+class Build(Section):
     """How the image is built. A Dockerfile, or with `static` a directory served as files."""
 
     exclusive = (("static", "server"), ("dockerfile", "target", "args", "secrets"))
 
     dockerfile: RelativePath = field(
-        "Path of the Dockerfile inside the build context.",
         default="Dockerfile",
-        examples=["docker/Dockerfile.web"],
+        metadata=about("Path of the Dockerfile inside the build context.", "docker/Dockerfile.web"),
     )
     static: RelativePath | None = field(
-        "Directory inside the context to serve as files on port 8080.",
         default=None,
-        examples=["public"],
+        metadata=about("Directory inside the context to serve as files on port 8080.", "public"),
     )
     server: ImageReference | None = field(
-        "Image with busybox httpd that serves `static`; default busybox:stable.",
         default=None,
-        examples=["busybox:1.36"],
+        metadata=about(
+            "Image with busybox httpd that serves `static`; default busybox:stable.", "busybox:1.36"
+        ),
     )
     target: Stage | None = field(
-        "Stage of the Dockerfile to build.", default=None, examples=["runtime"]
+        default=None, metadata=about("Stage of the Dockerfile to build.", "runtime")
     )
     args: dict[EnvName, Raw] = field(
-        "Build arguments, exactly as written.",
-        default={},
-        examples=[{"NODE_ENV": "production"}],
-        hidden=True,
+        default_factory=dict,
+        repr=False,
+        metadata=about("Build arguments, exactly as written.", {"NODE_ENV": "production"}),
     )
     secrets: dict[SecretId, Ref] = field(
-        "Build secrets, for `RUN --mount=type=secret,id=NAME`. Need BuildKit.",
-        default={},
-        examples=[{"npm_token": {"env": "NPM_TOKEN"}}],
+        default_factory=dict,
+        metadata=about(
+            "Build secrets, for `RUN --mount=type=secret,id=NAME`. Need BuildKit.",
+            {"npm_token": {"env": "NPM_TOKEN"}},
+        ),
     )
 
     def rules(self) -> Iterator[Rule]:
@@ -220,190 +221,229 @@ class Build(Model):
             yield "server", "'server' serves the files of 'static', which isn't set"
 
 
-class Image(Model):
+@dataclass(frozen=True, kw_only=True)
+class Image(Section):
     """Where the built image is named and pushed to."""
 
     repository: Repository = field(
-        "Repository without tag.", examples=["registry.example.com/shop/api"]
+        metadata=about("Repository without tag.", "registry.example.com/shop/api")
     )
-    push: bool = field("Push after the build.", default=False, examples=[True])
+    push: Switch = field(default=False, metadata=about("Push after the build.", True))
     credentials: Credentials | None = field(
-        "For the registry; default: docker's own configuration.",
         default=None,
-        examples=[{"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}}],
+        metadata=about(
+            "For the registry; default: docker's own configuration.",
+            {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
+        ),
     )
 
 
-class Resources(Model):
+@dataclass(frozen=True, kw_only=True)
+class Resources(Section):
     """Limits of the container."""
 
-    cpus: Cores | None = field("Cores; parts are possible.", default=None, examples=[1.5])
+    cpus: Cores | None = field(default=None, metadata=about("Cores; parts are possible.", 1.5))
     memory: Memory | None = field(
-        "Memory limit; units are powers of 1024.", default=None, examples=["512m", "1g"]
+        default=None, metadata=about("Memory limit; units are powers of 1024.", "512m", "1g")
     )
-    pids: Count | None = field("Largest number of processes.", default=None, examples=[200])
+    pids: Count | None = field(default=None, metadata=about("Largest number of processes.", 200))
 
 
-class HttpCheck(Model):
+@dataclass(frozen=True, kw_only=True)
+class HttpCheck(Section):
     """Healthy when a GET is answered with a status below 400."""
 
-    port: PortNumber = field("Port inside the container.", examples=[8000])
-    path: HealthPath = field("Path, with its query if any.", default="/", examples=["/healthz"])
+    port: PortNumber = field(metadata=about("Port inside the container.", 8000))
+    path: HealthPath = field(
+        default="/", metadata=about("Path, with its query if any.", "/healthz")
+    )
 
 
-class Health(Model):
+@dataclass(frozen=True, kw_only=True)
+class Health(Section):
     """When a new container counts as working. At most one of http, tcp and command."""
 
     exclusive = (("http",), ("tcp",), ("command",))
 
     http: HttpCheck | None = field(
-        "Healthy when a GET is answered with a status below 400.",
         default=None,
-        examples=[{"port": 8000, "path": "/healthz"}],
+        metadata=about(
+            "Healthy when a GET is answered with a status below 400.",
+            {"port": 8000, "path": "/healthz"},
+        ),
     )
     tcp: PortNumber | None = field(
-        "Healthy when this container port accepts.", default=None, examples=[5432]
+        default=None, metadata=about("Healthy when this container port accepts.", 5432)
     )
-    command: Command | None = field(
-        "Healthy when it exits with 0 in the container.",
+    command: tuple[Argument, ...] | None = field(
         default=None,
-        examples=[["pg_isready", "-q"]],
-        hidden=True,
+        repr=False,
+        metadata=about(
+            "Healthy when it exits with 0 in the container.", ["pg_isready", "-q"], min_length=1
+        ),
     )
-    timeout: Duration = field("Time to become healthy.", default="60s", examples=["2m"])
+    timeout: Duration = field(default="60s", metadata=about("Time to become healthy.", "2m"))
     stable: Duration = field(
-        "Without any check: how long the container has to run without a restart.",
         default="3s",
-        examples=["10s"],
+        metadata=about(
+            "Without any check: how long the container has to run without a restart.", "10s"
+        ),
     )
 
 
-class Rollout(Model):
+@dataclass(frozen=True, kw_only=True)
+class Rollout(Section):
     """How the old container makes room for the new one."""
 
     strategy: Literal["recreate"] = field(
-        "recreate: the old one stops, then the new one starts.",
         default="recreate",
-        examples=["recreate"],
+        metadata=about("recreate: the old one stops, then the new one starts.", "recreate"),
     )
 
 
-class Retention(Model):
+@dataclass(frozen=True, kw_only=True)
+class Retention(Section):
     """How much history is kept for each app."""
 
-    images: Count = field("Built images to keep for going back.", default=3, examples=[5])
-    deployments: Count = field("Deployments (rows and logs) to keep.", default=20, examples=[50])
+    images: Count = field(default=3, metadata=about("Built images to keep for going back.", 5))
+    deployments: Count = field(
+        default=20, metadata=about("Deployments (rows and logs) to keep.", 50)
+    )
 
 
-class Timeouts(Model):
+@dataclass(frozen=True, kw_only=True)
+class Timeouts(Section):
     """The longest time for each stage; health has its own `health.timeout`."""
 
-    clone: Duration = field("For fetching the source.", default="10m", examples=["5m"])
-    build: Duration = field("For the build.", default="30m", examples=["1h"])
-    push: Duration = field("For the push.", default="15m", examples=["30m"])
-    deploy: Duration = field("For swapping the containers.", default="5m", examples=["2m"])
+    clone: Duration = field(default="10m", metadata=about("For fetching the source.", "5m"))
+    build: Duration = field(default="30m", metadata=about("For the build.", "1h"))
+    push: Duration = field(default="15m", metadata=about("For the push.", "30m"))
+    deploy: Duration = field(default="5m", metadata=about("For swapping the containers.", "2m"))
 
 
 _NOT_FOR_IMAGES = ("build", "image", "env_file")
 
 
-class App(Model):
+@dataclass(frozen=True, kw_only=True)
+class App(Section):
     """One application."""
 
-    title: Line | None = field("A name for people.", default=None, examples=["Shop API"])
+    title: Line | None = field(default=None, metadata=about("A name for people.", "Shop API"))
     source: Source = field(
-        "Where the app comes from: exactly one of git, path and image.",
-        examples=[{"git": "https://git.example.com/shop/api.git"}, {"path": "./api"}],
+        metadata=about(
+            "Where the app comes from: exactly one of git, path and image.",
+            {"git": "https://git.example.com/shop/api.git"},
+            {"path": "./api"},
+        )
     )
     revision: Line | None = field(
-        "git: branch, tag, full commit or semver range over tags (default: the repository's "
-        "default branch). image: tag, digest or semver range (default: latest). path: not allowed.",
         default=None,
-        examples=["main", "v1.4.2", ">=1.4 <2"],
+        metadata=about(
+            "git: branch, tag, full commit or semver range over tags (default: the repository's "
+            "default branch). image: tag, digest or semver range (default: latest). path: not "
+            "allowed.",
+            "main",
+            "v1.4.2",
+            ">=1.4 <2",
+        ),
     )
     build: Build = field(
-        "How the image is built.", default=Build(), examples=[{"dockerfile": "Dockerfile"}]
+        default_factory=Build,
+        metadata=about("How the image is built.", {"dockerfile": "Dockerfile"}),
     )
     image: Image | None = field(
-        "Where the built image is named and pushed to.",
         default=None,
-        examples=[{"repository": "registry.example.com/shop/api", "push": True}],
+        metadata=about(
+            "Where the built image is named and pushed to.",
+            {"repository": "registry.example.com/shop/api", "push": True},
+        ),
     )
     env: dict[EnvName, Value] = field(
-        "Environment of the container: text exactly as written, or a reference.",
-        default={},
-        examples=[{"LOG_LEVEL": "info", "DATABASE_URL": {"file": "/run/secrets/database_url"}}],
-        hidden=True,
+        default_factory=dict,
+        repr=False,
+        metadata=about(
+            "Environment of the container: text exactly as written, or a reference.",
+            {"LOG_LEVEL": "info", "DATABASE_URL": {"file": "/run/secrets/database_url"}},
+        ),
     )
-    env_file: bool = field(
-        "Also write env as .env into the build context.", default=False, examples=[True]
+    env_file: Switch = field(
+        default=False, metadata=about("Also write env as .env into the build context.", True)
     )
     command: Argv | None = field(
-        "Replaces the image's CMD.",
         default=None,
-        examples=[["serve", "--port", "8000"]],
-        hidden=True,
+        repr=False,
+        metadata=about("Replaces the image's CMD.", ["serve", "--port", "8000"]),
     )
     entrypoint: Argv | None = field(
-        "Replaces the image's ENTRYPOINT.",
         default=None,
-        examples=[["/bin/tini", "--"]],
-        hidden=True,
+        repr=False,
+        metadata=about("Replaces the image's ENTRYPOINT.", ["/bin/tini", "--"]),
     )
-    user: User | None = field("User or uid[:gid].", default=None, examples=["1000:1000"])
+    user: User | None = field(default=None, metadata=about("User or uid[:gid].", "1000:1000"))
     workdir: AbsolutePath | None = field(
-        "Working directory in the container.", default=None, examples=["/srv"]
+        default=None, metadata=about("Working directory in the container.", "/srv")
     )
     ports: tuple[PortMapping, ...] = field(
-        "[address:]host:container[/udp].", default=(), examples=[["127.0.0.1:8080:8000"]]
+        default=(), metadata=about("[address:]host:container[/udp].", ["127.0.0.1:8080:8000"])
     )
     volumes: tuple[VolumeMapping, ...] = field(
-        "name:/path or ./directory:/path, with :ro for read-only.",
         default=(),
-        examples=[["data:/var/lib/api", "./config:/etc/api:ro"]],
+        metadata=about(
+            "name:/path or ./directory:/path, with :ro for read-only.",
+            ["data:/var/lib/api", "./config:/etc/api:ro"],
+        ),
     )
     networks: tuple[NetworkName, ...] = field(
-        "Docker networks to join, made when missing; default: one named like the project, where "
-        "apps find each other by name.",
         default=(),
-        examples=[["frontend", "backend"]],
+        metadata=about(
+            "Docker networks to join, made when missing; default: one named like the project, "
+            "where apps find each other by name.",
+            ["frontend", "backend"],
+        ),
     )
     labels: dict[LabelKey, Raw] = field(
-        "Labels of the container, exactly as written.",
-        default={},
-        examples=[{"com.example.team": "shop"}],
+        default_factory=dict,
+        metadata=about(
+            "Labels of the container, exactly as written.", {"com.example.team": "shop"}
+        ),
     )
     resources: Resources = field(
-        "Limits of the container.", default=Resources(), examples=[{"cpus": 1.5, "memory": "512m"}]
+        default_factory=Resources,
+        metadata=about("Limits of the container.", {"cpus": 1.5, "memory": "512m"}),
     )
     restart: RestartPolicy = field(
-        "no, always, unless-stopped or on-failure[:times].",
         default="unless-stopped",
-        examples=["on-failure:3"],
+        metadata=about("no, always, unless-stopped or on-failure[:times].", "on-failure:3"),
     )
-    replicas: Replicas = field("Containers of this app; 1 for now.", default=1, examples=[1])
+    replicas: Replicas = field(default=1, metadata=about("Containers of this app; 1 for now.", 1))
     stop_grace_period: Grace = field(
-        "From SIGTERM to SIGKILL when the container is stopped.", default="10s", examples=["30s"]
+        default="10s",
+        metadata=about("From SIGTERM to SIGKILL when the container is stopped.", "30s"),
     )
     health: Health = field(
-        "When a new container counts as working. Without one: the image's HEALTHCHECK, or that "
-        "it keeps running.",
-        default=Health(),
-        examples=[{"http": {"port": 8000, "path": "/healthz"}}],
+        default_factory=Health,
+        metadata=about(
+            "When a new container counts as working. Without one: the image's HEALTHCHECK, or that "
+            "it keeps running.",
+            {"http": {"port": 8000, "path": "/healthz"}},
+        ),
     )
     rollout: Rollout = field(
-        "How the old container makes room for the new one.",
-        default=Rollout(),
-        examples=[{"strategy": "recreate"}],
+        default_factory=Rollout,
+        metadata=about(
+            "How the old container makes room for the new one.", {"strategy": "recreate"}
+        ),
     )
     retention: Retention = field(
-        "How much history is kept.", default=Retention(), examples=[{"images": 5}]
+        default_factory=Retention, metadata=about("How much history is kept.", {"images": 5})
     )
     timeouts: Timeouts = field(
-        "The longest time for each stage.", default=Timeouts(), examples=[{"build": "1h"}]
+        default_factory=Timeouts,
+        metadata=about("The longest time for each stage.", {"build": "1h"}),
     )
-    suspend: bool = field(
-        "The loop leaves this app alone; by hand it still deploys.", default=False, examples=[True]
+    suspend: Switch = field(
+        default=False,
+        metadata=about("The loop leaves this app alone; by hand it still deploys.", True),
     )
 
     def rules(self) -> Iterator[Rule]:
@@ -418,24 +458,12 @@ class App(Model):
             if times > 1:
                 yield "volumes", f"{times} mounts at {target}"
 
-    @classmethod
-    def not_inherited(cls, merged: Mapping[str, Entry], own: Mapping[str, Entry]) -> Iterator[str]:
-        """Defaults for apps that are built don't concern ready images, nor revisions paths."""
-        source = merged["source"][1] if "source" in merged else None
-        if source is None or source.id != "mapping":
-            return
-        named = entries(source, "", Reading())
-        if "image" in named:
-            yield from (name for name in _NOT_FOR_IMAGES if name not in own)
-        if "path" in named and "revision" not in own:
-            yield "revision"
-
 
 def _source_rules(app: App) -> Iterator[Rule]:
     if not isinstance(app.source, ImageSource):
         return
     for name in _NOT_FOR_IMAGES:
-        if getattr(app, name) != App.model_fields[name].get_default():
+        if getattr(app, name) != default_of(App, name):
             yield name, f"'{name}' is for apps that are built; this one's source is a ready image"
 
 
@@ -454,40 +482,38 @@ def _revision_rules(source: Source, revision: str) -> Iterator[Rule]:
         yield "revision", *error.args
 
 
-Partial = Annotated[dict[str, Any], Defaults(App)]
-"""Fields of an app, none required; sections come out as plain dicts."""
-
 _APPS = "The apps, by name."
 _APPS_EXAMPLE = {"api": {"source": {"git": "https://git.example.com/shop/api.git"}}}
 
 
-class Spec(Model):
+@dataclass(frozen=True, kw_only=True)
+class Spec(Section):
     """What shall run on a host: a project and its apps."""
 
     # Once loaded, `apps` has the defaults and the apps of included files in it.
 
-    version: Literal[1] = field("Version of this format.", examples=[1])
-    project: Name = field("Names everything that belongs together on a host.", examples=["shop"])
-    concurrency: Concurrency = field("Deployments side by side.", default=4, examples=[2])
-    prune: bool = field(
-        "Remove the containers of apps that are gone from this file.",
-        default=False,
-        examples=[True],
+    version: Annotated[Literal[1], Number(1, 1, expects="1")] = field(
+        metadata=about("Version of this format.", 1)
     )
-    defaults: Partial = field(
-        "Fields of an app that apply to every app; an app's own fields win.",
-        default={},
-        examples=[{"resources": {"memory": "512m"}}],
+    project: Name = field(
+        metadata=about("Names everything that belongs together on a host.", "shop")
+    )
+    concurrency: Concurrency = field(default=4, metadata=about("Deployments side by side.", 2))
+    prune: Switch = field(
+        default=False,
+        metadata=about("Remove the containers of apps that are gone from this file.", True),
+    )
+    defaults: Annotated[dict[str, Any], PartOf(App)] = field(
+        default_factory=dict,
+        metadata=about(
+            "Fields of an app that apply to every app; an app's own fields win.",
+            {"resources": {"memory": "512m"}},
+        ),
     )
     include: tuple[RelativePath, ...] = field(
-        "Further files with `apps:`, by pattern, inside this file's directory.",
         default=(),
-        examples=[["apps/*.yaml"]],
+        metadata=about(
+            "Further files with `apps:`, by pattern, inside this file's directory.", ["apps/*.yaml"]
+        ),
     )
-    apps: dict[Name, App] = field(_APPS, default={}, examples=[_APPS_EXAMPLE])
-
-
-class Included(Model):
-    """A file that another one includes: apps and nothing else."""
-
-    apps: dict[Name, App] = field(_APPS, examples=[_APPS_EXAMPLE])
+    apps: dict[Name, App] = field(default_factory=dict, metadata=about(_APPS, _APPS_EXAMPLE))

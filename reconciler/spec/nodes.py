@@ -18,10 +18,10 @@ from yaml.reader import Reader
 from yaml.scanner import Scanner
 
 from reconciler.errors import Problem
+from reconciler.spec.files import MAX_BYTES
 from reconciler.spec.messages import NO_APPS, say_syntax
 from reconciler.spec.reading import PLAIN, QUOTED, Node, Reading
 
-MAX_BYTES = 2 << 20
 MAX_NODES = 200_000
 MAX_DEPTH = 50
 _BOM = b"\xef\xbb\xbf"

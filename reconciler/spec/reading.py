@@ -1,13 +1,12 @@
 """What reading hands around: nodes with their places, and the mistakes found so far.
 
-A node is what the YAML parser composes (`nodes`), or the same shape made from plain data
-(`to_node`). Kinds (`kinds`) read nodes; whatever is wrong goes into one `Reading`, so that all
-mistakes of all files come out together.
+A node is what the YAML parser composes (`nodes`), or a mapping that was merged of two (`data`).
+Whatever is wrong goes into one `Reading`, so that all mistakes of all files come out together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
@@ -33,9 +32,9 @@ class Mark(Protocol):
 
 
 class Node(Protocol):
-    """A piece of the file. `id`: scalar, sequence, mapping, or ready (a model, see `to_node`).
+    """A piece of the file. `id`: scalar, sequence or mapping.
 
-    `value`: text, a list of nodes, a list of pairs of nodes, or the model.
+    `value`: text, a list of nodes, or a list of pairs of nodes.
     """
 
     id: Any
@@ -46,12 +45,12 @@ class Node(Protocol):
 
 @dataclass(slots=True)
 class DataNode:
-    """A node that no file has: made from plain data, or by merging two mappings."""
+    """A node that no file has: made by merging two mappings."""
 
     id: str
     tag: str
     value: Any
-    start_mark: Mark | None = None
+    start_mark: Mark
     entries: dict[str, Entry] | None = None
 
 
@@ -59,47 +58,35 @@ Entry = tuple[Node, Node]
 """Key and value of a mapping."""
 
 
-class Invalid:
-    """Stands for a value that couldn't be read; the problem is already reported."""
-
-
-INVALID: Final = Invalid()
-
-
 @dataclass(slots=True)
 class Reading:
-    """One run over one spec. `problems` collects; `file` is where the app at hand is declared.
-
-    `partial`: reading `defaults`, where nothing is required.
-    """
+    """One run over one spec. `problems` collects; `file` is where the app at hand is declared."""
 
     problems: list[Problem] = field(default_factory=list)
     file: str = ""
-    partial: bool = False
-    _seen: dict[tuple[int, str], Node] = field(default_factory=dict)
+    known: dict[int, tuple[Node, dict[str, Entry]]] = field(default_factory=dict)
+    """Entries of mappings by the id of their node, which is kept so that its id stays its own."""
+    _seen: set[tuple[str, int, int, str]] = field(default_factory=set)
 
-    def wrong(self, node: Node, at: str, message: str, hint: str = "") -> Invalid:
-        """Report a problem at `node`; the same one at the same node is reported once.
+    def wrong(self, node: Node, at: str, message: str, hint: str = "") -> None:
+        """Report a problem at `node`; the same one at the same place is reported once.
 
         A path is cut at '=': somebody may have written NAME=value where a name belongs.
         """
-        if (id(node), message) not in self._seen:
-            self._seen[id(node), message] = node  # kept alive, so that its id stays its own
-            mark: Mark | None = node.start_mark
-            line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-            self.problems.append(
-                Problem(mark.name if mark else self.file, line, column, _shorten(at), message, hint)
-            )
-        return INVALID
+        mark: Mark = node.start_mark
+        place = (mark.name, mark.line + 1, mark.column + 1)
+        if (*place, message) not in self._seen:
+            self._seen.add((*place, message))
+            self.problems.append(Problem(*place, _shorten(at), message, hint))
 
-    def wrong_type(self, node: Node, at: str, expects: str, hint: str = "") -> Invalid:
+    def wrong_type(self, node: Node, at: str, expects: str, hint: str = "") -> None:
         """Report that something of another type stands here. Never shows the value."""
-        return self.wrong(node, at, f"expected {expects}, got {describe(node)}", hint)
+        self.wrong(node, at, f"expected {expects}, got {describe(node)}", hint)
 
-    def unknown(self, key: Node, at: str, names: Iterable[str]) -> Invalid:
+    def unknown(self, key: Node, at: str, names: Iterable[str]) -> None:
         """Report a field that doesn't exist, with the nearest one that does."""
         hint = near_miss(key.value, names) if len(self.problems) < HINTED_PROBLEMS else ""
-        return self.wrong(key, at, "there is no such field", hint)
+        self.wrong(key, at, "there is no such field", hint)
 
 
 def _shorten(at: str) -> str:
@@ -112,6 +99,13 @@ def entries(node: Node, at: str, to: Reading) -> dict[str, Entry]:
     ready: dict[str, Entry] | None = getattr(node, "entries", None)
     if ready is not None:
         return ready
+    known = to.known.get(id(node))
+    if known is None:
+        known = to.known[id(node)] = (node, _read_entries(node, at, to))
+    return known[1]
+
+
+def _read_entries(node: Node, at: str, to: Reading) -> dict[str, Entry]:
     pairs: list[Entry] = node.value
     try:
         found = {pair[0].value: pair for pair in pairs}
@@ -158,25 +152,3 @@ def _add_merged(found: dict[str, Entry], merged: list[Node], at: str, to: Readin
 def is_nothing(node: Node) -> bool:
     """Whether this is null, written out or left empty."""
     return node.id == "scalar" and node.tag == PLAIN and node.value in NOTHING
-
-
-def to_node(data: Any) -> Node:
-    """Plain data (or models inside it) as a node. Raises TypeError for anything else."""
-    if isinstance(data, str):
-        return DataNode("scalar", QUOTED, data)
-    if data is None or isinstance(data, bool | int | float):
-        return DataNode("scalar", PLAIN, _word(data))
-    if isinstance(data, Mapping):
-        pairs = [(to_node(str(key)), to_node(value)) for key, value in data.items()]
-        return DataNode("mapping", "", pairs)
-    if isinstance(data, list | tuple):
-        return DataNode("sequence", "", [to_node(item) for item in data])
-    if hasattr(data, "model_fields"):
-        return DataNode("ready", "", data)
-    raise TypeError(f"a spec has no {type(data).__name__}")
-
-
-def _word(data: float | None) -> str:
-    if data is None:
-        return "null"
-    return str(data).lower() if isinstance(data, bool) else repr(data)

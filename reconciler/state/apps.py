@@ -14,6 +14,7 @@ from typing import Any
 from reconciler.plan.facts import setting_facts
 from reconciler.plan.states import Container
 from reconciler.spec.models import App
+from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment, Request
 
 KEEPS_REVISION = ("heal", "push")
@@ -93,7 +94,7 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
         "WHERE app = ? AND hold_kind != 'suspended'",
         (pin.kind, pin.reason, pin.until, pin.target, row.app),
     )
-    settings = setting_facts(App.model_validate(request.spec))
+    settings = setting_facts(from_plain(App, request.spec))
     record_version(
         connection,
         row.app,

@@ -3,7 +3,7 @@
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from reconciler.host.labels import LABEL_PROJECT, LABEL_RUN_HASH
 from reconciler.plan.states import Container
 from reconciler.runtime.base import Instance, Runtime, Workload
 from reconciler.runtime.docker import DockerRuntime
+from reconciler.runtime.docker_api import DockerApi, Refused
 from reconciler.spec.models import App
+from reconciler.spec.plain import from_plain
 from reconciler.testing import FakeRuntime
 from tests.support.engine import BASE_IMAGE, PrivateEngine
 
@@ -32,7 +34,7 @@ _numbers = itertools.count(1)
 
 
 def make_app(**fields: Any) -> App:
-    return App.model_validate({"source": {"path": "."}, **fields})
+    return from_plain(App, {"source": {"path": "."}, **fields})
 
 
 class Bench(ABC):
@@ -173,3 +175,11 @@ def open_docker_bench(engine: PrivateEngine, project: str, base_dir: Path) -> It
         yield DockerBench(runtime, project, base_dir, image_id, engine)
     finally:
         light.close()
+
+
+def make_double(api: DockerApi, name: str) -> None:
+    """Two networks of one name, as two processes at once get them from an old engine."""
+    body = {"Name": name, "Driver": "bridge", "Labels": {"reconciler.project": name}}
+    for _ in range(2):
+        with suppress(Refused):  # a newer engine knows better
+            api._send("POST", "/networks/create", body=body)

@@ -6,10 +6,29 @@ from pathlib import Path
 
 from reconciler.errors import Problem, SpecError
 from reconciler.spec.loader import LoadedSpec, load_spec, load_text
-from reconciler.spec.models import App
+from reconciler.spec.models import (
+    App,
+    Build,
+    EnvRef,
+    GitSource,
+    Health,
+    HttpCheck,
+    Resources,
+)
 
 HEAD = "version: 1\nproject: shop\n"
 ONE_APP = HEAD + "apps:\n  api:\n    source: {path: .}\n"
+
+APP = App(
+    title="Shop",
+    source=GitSource(git="https://user:hunter2@git.example.com/a.git", watch=("lib",)),
+    build=Build(args={"A": "hunter2"}, secrets={"t": EnvRef(env="T")}),
+    env={"A": "hunter2", "B": EnvRef(env="B")},
+    command=("serve", "hunter2"),
+    ports=("80:80",),
+    resources=Resources(cpus=1.5),
+    health=Health(http=HttpCheck(port=80)),
+)
 
 
 def load(text: str | bytes) -> LoadedSpec:

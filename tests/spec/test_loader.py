@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def test_merge_keys_and_aliases():
         "  d: {source: *here, env: {'<<': text}}\n"
     )
     apps = load(text).spec.apps
-    assert apps["b"] == apps["a"].model_copy(update={"suspend": False, "env": {"A": "1", "B": "3"}})
+    assert apps["b"] == replace(apps["a"], suspend=False, env={"A": "1", "B": "3"})
     assert (apps["c"].title, apps["c"].suspend) == ("first", True)
     assert apps["d"].env == {"<<": "text"}
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import MISSING
 from pathlib import Path
+from typing import Annotated
 
 import jsonschema
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from pydantic import Field, TypeAdapter
 
 from reconciler.spec import models
-from reconciler.spec.base import Model
-from reconciler.spec.kinds import Kind, OneWord
+from reconciler.spec.declare import default_of, fields_of
 from reconciler.spec.models import App, Spec
-from reconciler.spec.reading import Reading, to_node
-from reconciler.spec.schema import _Defs, json_schema, schema_text
-from reconciler.spec.sections import Defaults
+from reconciler.spec.schema import json_schema, schema_text
 from reconciler.spec.starter import STARTER
 from tests.spec.support import HEAD, ONE_APP, load, problems_of
 
@@ -25,10 +25,10 @@ ROOT = Path(__file__).parents[2]
 SCHEMA = json_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 FIELDS = [
-    pytest.param(field, id=f"{model.__name__}.{name}")
-    for model in vars(models).values()
-    if isinstance(model, type) and issubclass(model, Model)
-    for name, field in model.model_fields.items()
+    pytest.param(section, field, id=f"{section.__name__}.{name}")
+    for section in vars(models).values()
+    if isinstance(section, type)
+    for name, field in fields_of(section).items()
 ]
 
 
@@ -89,6 +89,7 @@ def test_schema_accepts_examples(path):
         HEAD + "defaults: {source: {git: /srv/x}, image: {push: true}}\napps: {a: {}}\n",
         HEAD + "defaults: {health: {http: {path: /x}}}\napps: {a: {source: {path: .}}}\n",
         ONE_APP + "    env: {A: 1.10, B: true, C: text, D: {env: X}, E: {file: x}}\n",
+        HEAD + "defaults: {source: {subdir: x}, env: {A: {}}}\napps: {}\n",
         ONE_APP + "    command: null\n    health: {http: null}\n    title: null\n",
     ],
 )
@@ -159,6 +160,7 @@ def test_schema_refuses_what_the_loader_refuses(line):
         HEAD + "include: ['../x.yaml']\n",
         HEAD + "apps: {API: {source: {path: .}}}\n",
         HEAD + "apps: {a: {}}\n",
+        "version: true\nproject: shop\napps: {}\n",
         HEAD + "defaults: {helth: {}}\napps: {}\n",
     ],
 )
@@ -174,29 +176,27 @@ def test_schema_refuses_nothing_that_the_loader_accepts():
             assert not _complaints(path.read_text()) or problems_of(path.read_text())
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_field_is_explained(field):
-    assert field.description.endswith((".", ")."))
-    assert field.examples
+@pytest.mark.parametrize(("section", "field"), FIELDS)
+def test_field_is_explained(section, field):
+    assert field.metadata["description"].endswith((".", ")."))
+    assert field.metadata["examples"]
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_field_examples_are_valid(field):
-    schema = {**_Defs().of_kind(field.kind, partial=False), "$defs": SCHEMA["$defs"]}
-    for example in field.examples:
-        to = Reading()
-        field.kind.read(to_node(example), "example", to)
-        assert not to.problems
-        jsonschema.validate(example, schema)
+@pytest.mark.parametrize(("section", "field"), FIELDS)
+def test_field_examples_are_valid(section, field):
+    """For pydantic, which knows the limits in the metadata, and in the schema."""
+    described = (SCHEMA if section is Spec else SCHEMA["$defs"][section.__name__])["properties"]
+    checked = TypeAdapter(Annotated[section.__annotations__[field.name], Field(**field.metadata)])
+    for example in field.metadata["examples"]:
+        checked.validate_python(example)
+        jsonschema.validate(example, {**described[field.name], "$defs": SCHEMA["$defs"]})
 
 
-@pytest.mark.parametrize("field", FIELDS)
-def test_field_default_is_valid(field):
-    if not field.required:
-        schema = field.kind
-        to = Reading()
-        assert schema.read(to_node(field.get_default()), "default", to) == field.get_default()
-        assert not to.problems
+@pytest.mark.parametrize(("section", "field"), FIELDS)
+def test_field_default_is_valid(section, field):
+    default = default_of(section, field.name)
+    if field.default is not MISSING or field.default_factory is not MISSING:
+        assert TypeAdapter(section.__annotations__[field.name]).validate_python(default) == default
 
 
 def test_every_object_is_described_and_closed():
@@ -205,25 +205,16 @@ def test_every_object_is_described_and_closed():
         assert schema["description"], name
         assert schema["additionalProperties"] is False, name
         for field in schema["properties"].values():
-            assert field["description"]
             assert field["examples"]
-
-
-def test_schema_of_an_unknown_kind():
-    class Odd(Kind):
-        def read(self, *_):
-            return None
-
-    with pytest.raises(TypeError, match="no schema"):
-        _Defs().of_kind(Odd(), partial=False)
+            assert "description" in field or "$ref" in field
+            assert "title" not in field
 
 
 def test_defaults_offer_the_fields_of_an_app():
     defaults = SCHEMA["$defs"]["AppDefaults"]
-    assert defaults["properties"].keys() == App.model_fields.keys()
-    assert "required" not in defaults
-    assert isinstance(Spec.model_fields["defaults"].kind, Defaults)
-    assert isinstance(Spec.model_fields["version"].kind, OneWord)
+    assert defaults["properties"].keys() == fields_of(App).keys()
+    for name, schema in SCHEMA["$defs"].items():
+        assert not (name.endswith("Defaults") and "required" in schema)
 
 
 def test_starter_is_valid_and_its_comments_too():

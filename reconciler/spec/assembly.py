@@ -1,0 +1,208 @@
+"""Puts the spec together from its files, and finds every mistake with its place.
+
+    bytes ─nodes─▶ nodes ─data─▶ laid over defaults, plain ─validation─▶ models ─▶ checks
+
+Any mistake in any file: `SpecError` with all of them, and nothing is loaded.
+"""
+
+from __future__ import annotations
+
+import gc
+import operator
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from reconciler.errors import SpecError
+from reconciler.spec.checks import Checkable, check_apps, say_place
+from reconciler.spec.data import lay_over, to_data
+from reconciler.spec.declare import Text
+from reconciler.spec.fields import RelativePath
+from reconciler.spec.files import find_included, read_file
+from reconciler.spec.loaded import LoadedSpec, digest_files
+from reconciler.spec.messages import NO_APPS
+from reconciler.spec.models import App, Spec
+from reconciler.spec.nodes import compose, count_values
+from reconciler.spec.reading import DataNode, Entry, Node, Reading, entries, is_nothing
+from reconciler.spec.shapes import shape_of
+from reconciler.spec.validation import SPEC, valid_apps, valid_name, validate
+
+_APP = shape_of(App)
+
+MAX_MERGED = 1_000_000
+"""Values that the defaults may come to, counted once for each app."""
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Many small objects that all stay: the garbage collector would look at them in vain.
+
+    Measured: half of the time of a load, and more the larger the spec.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """An app as a file declares it. `file`: that file's name in messages."""
+
+    key: Node
+    node: Node
+    file: str
+    directory: Path
+
+
+@dataclass
+class Assembly:
+    """One load. `name`: the main file as the user wrote it, for messages."""
+
+    path: Path
+    name: str
+    to: Reading = field(default_factory=Reading)
+    files: dict[Path, bytes] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    declared: dict[str, _Declared] = field(default_factory=dict)
+
+    def run(self, data: bytes) -> LoadedSpec:
+        """The loaded spec. Raises `SpecError` with the problems in the order of the files."""
+        with _without_collector():
+            spec = self._read(data)
+        if spec is None or self.to.problems:
+            place = {name: index for index, name in enumerate(self.order)}
+            key = operator.attrgetter("line", "column")
+            raise SpecError(
+                sorted(self.to.problems, key=lambda one: (place.get(one.file, -1), key(one)))
+            )
+        base_dirs = {name: one.directory for name, one in self.declared.items()}
+        digest = digest_files(self.path, self.files)
+        return LoadedSpec(spec, self.path, base_dirs, tuple(self.files), digest)
+
+    def _read(self, data: bytes) -> Spec | None:
+        top = self._compose(self.path, self.name, data)
+        if top is None:
+            return None
+        if top.id != "mapping":
+            self.to.wrong_type(top, "", "a mapping with version, project and apps")
+            return None
+        found = entries(top, "", self.to)
+        self._declare(found, self.name, self.path.parent)
+        self._include(found)
+        if "apps" not in found and not self.declared:
+            self.to.wrong(top, "", "'apps' is missing", NO_APPS)
+        apps = DataNode("mapping", "", [], top.start_mark, self._lay_over(found.get("defaults")))
+        return self._validate(found, apps)
+
+    def _compose(self, path: Path, name: str, data: bytes) -> Node | None:
+        self.files[path] = data
+        self.order.append(name)
+        return compose(data, name, self.to)
+
+    def _declare(self, found: Mapping[str, Entry], file: str, directory: Path) -> None:
+        """Take the apps of one file down, whatever they are like."""
+        _, node = found.get("apps", (None, None))
+        if node is None:
+            return
+        if node.id != "mapping":
+            hint = NO_APPS if is_nothing(node) else ""
+            self.to.wrong_type(node, "apps", "a mapping of apps by name", hint)
+            return
+        for name, (key, value) in entries(node, "apps", self.to).items():
+            first = self.declared.get(name)
+            if first is None:
+                self.declared[name] = _Declared(key, value, file, directory)
+            else:
+                place = say_place(first.key)
+                self.to.wrong(key, f"apps.{name}", f"declared twice; first at {place}")
+
+    def _include(self, found: Mapping[str, Entry]) -> None:
+        _, node = found.get("include", (None, None))
+        if node is None or node.id != "sequence":
+            return
+
+        def complain(index: int, message: str, hint: str) -> None:
+            self.to.wrong(node.value[index], f"include[{index}]", message, hint)
+
+        patterns = [_read_pattern(item) for item in node.value]
+        for relative in find_included(patterns, self.path, complain):
+            self._read_included(
+                self.path.parent / relative,
+                os.path.join(os.path.dirname(self.name), relative),  # noqa: PTH118, PTH120
+            )
+
+    def _read_included(self, path: Path, name: str) -> None:
+        try:
+            data = read_file(path, name)
+        except SpecError as error:
+            self.to.problems += error.problems
+            return
+        top = self._compose(path, name, data)
+        if top is None:
+            return
+        if top.id != "mapping":
+            self.to.wrong_type(top, "", "a mapping with apps")
+            return
+        found = entries(top, "", self.to)
+        for field_name, (key, _) in found.items():
+            if field_name != "apps":
+                hint = "an included file has apps only"
+                self.to.wrong(key, field_name, "this field isn't possible here", hint)
+        self._declare(found, name, path.parent)
+
+    def _lay_over(self, defaults: Entry | None) -> dict[str, Entry]:
+        """The apps of all files, laid over the defaults."""
+        if defaults and count_values(defaults[1]) * len(self.declared) > MAX_MERGED:
+            message = f"laid under {len(self.declared)} apps, these are too many values"
+            self.to.wrong(defaults[0], "defaults", message)
+            return {}
+        return {
+            name: (
+                one.key,
+                lay_over(defaults[1], one.node, _APP, f"apps.{name}", self.to)
+                if defaults
+                else one.node,
+            )
+            for name, one in self.declared.items()
+        }
+
+    def _validate(self, found: Mapping[str, Entry], apps: DataNode) -> Spec | None:
+        """The spec; what is wrong in it, and between those apps that are valid, is reported."""
+        data = self._data(found, apps)
+        whole = DataNode("mapping", "", [], apps.start_mark, {**found, "apps": (apps, apps)})
+        spec = validate(data, whole, self.to)
+        valid = spec.apps if spec else valid_apps(data["apps"])
+        named = entries(apps, "apps", self.to)
+        checkable = {name: Checkable(app, *named[name]) for name, app in valid.items()}
+        check_apps(spec.project if spec else valid_name(data.get("project")), checkable, self.to)
+        return spec
+
+    def _data(self, found: Mapping[str, Entry], apps: DataNode) -> dict[str, Any]:
+        self.to.file = self.name
+        data = {
+            name: to_data(node, SPEC.at(name), name, self.to)
+            for name, (_, node) in found.items()
+            if name != "apps"
+        }
+        data["apps"] = {}
+        for name, (_, node) in entries(apps, "apps", self.to).items():
+            self.to.file = self.declared[name].file
+            data["apps"][name] = to_data(node, _APP, f"apps.{name}", self.to)
+        return data
+
+
+_PATTERN: Text = shape_of(RelativePath).marker
+
+
+def _read_pattern(node: Node) -> str:
+    """A pattern of `include`; empty when it isn't valid, which validation reports."""
+    with suppress(ValueError):
+        return _PATTERN.read(node.value) if node.id == "scalar" else ""
+    return ""

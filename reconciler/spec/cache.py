@@ -1,0 +1,124 @@
+"""Remembers the last valid spec, so that an unchanged file is neither parsed nor validated again.
+
+One file for each main file: a checksum, and the spec as JSON. It counts when all of the files'
+bytes, the files that `include` finds, and this program are the same. Anything odd about it, and
+the spec is loaded properly. A spec with a password in a URL isn't written down.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from reconciler import __version__
+from reconciler.errors import SpecError
+from reconciler.spec.files import find_included, read_file
+from reconciler.spec.loaded import LoadedSpec, digest_files
+from reconciler.spec.models import GitSource, Spec
+from reconciler.spec.plain import from_plain, to_plain
+from reconciler.spec.urls import has_credentials
+
+
+def find_cached(path: Path, directory: Path) -> LoadedSpec | None:
+    """The spec in the file at `path` (absolute), if it is the one that was kept last."""
+    try:
+        checksum, _, body = _file_for(path, directory).read_bytes().partition(b"\n")
+        if checksum != _checksum(body):
+            return None
+        kept = json.loads(body)
+        if kept["program"] != _program():
+            return None
+        files = _read_again(path, kept["spec"].get("include", ()))
+        if kept["digest"] != digest_files(path, files):
+            return None
+    except (OSError, SpecError, _IncludesWronglyError):
+        return None
+    spec = from_plain(Spec, kept["spec"])
+    base_dirs = dict.fromkeys(spec.apps, path.parent)
+    base_dirs.update((name, path.parent / place) for name, place in kept["base_dirs"].items())
+    return LoadedSpec(spec, path, base_dirs, tuple(files), kept["digest"])
+
+
+def keep(loaded: LoadedSpec, directory: Path) -> None:
+    """Remember a spec. Without a word if that isn't possible: nothing depends on it."""
+    if _has_password(loaded.spec):
+        return
+    home = loaded.path.parent
+    body = json.dumps(
+        {
+            "program": _program(),
+            "digest": loaded.digest,
+            "base_dirs": {
+                name: os.path.relpath(place, home)
+                for name, place in loaded.base_dirs.items()
+                if place != home
+            },
+            "spec": to_plain(loaded.spec),
+        },
+        ensure_ascii=False,
+        separators=(",", ":"),
+    ).encode("utf-8", "surrogatepass")
+    with suppress(OSError):
+        if not directory.is_dir():
+            directory.mkdir(mode=0o700)
+        _replace(_file_for(loaded.path, directory), _checksum(body) + b"\n" + body)
+
+
+class _IncludesWronglyError(Exception):
+    """A pattern of `include` is wrong now."""
+
+
+def _complain(_index: int, message: str, _hint: str) -> None:
+    raise _IncludesWronglyError(message)
+
+
+def _read_again(path: Path, patterns: list[str]) -> dict[Path, bytes]:
+    """All files of the spec. The patterns are the right ones if the main file is unchanged."""
+    files = {path: read_file(path, "")}
+    for name in find_included(patterns, path, _complain):
+        files[path.parent / name] = read_file(path.parent / name, "")
+    return files
+
+
+def _file_for(path: Path, directory: Path) -> Path:
+    return directory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.sha256(body).hexdigest().encode()
+
+
+def _program() -> list[Any]:
+    """What another version of this program, or of its source, has different."""
+    source = Path(__file__).parent
+    files = sorted(
+        (entry.name, entry.stat().st_size, entry.stat().st_mtime_ns)
+        for entry in os.scandir(source)
+        if entry.name.endswith(".py")
+    )
+    return [__version__, sys.version, str(source), [list(file) for file in files]]
+
+
+def _has_password(spec: Spec) -> bool:
+    urls = [app.source.git for app in spec.apps.values() if isinstance(app.source, GitSource)]
+    inherited = spec.defaults.get("source") or {}
+    return any(has_credentials(url) for url in [*urls, inherited.get("git", "")])
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read; nobody ever sees half of it."""
+    temporary = path.with_suffix(f".{os.getpid()}")
+    try:
+        temporary.unlink(missing_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        temporary.replace(path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
