@@ -49,9 +49,11 @@ def _print(deployments: list[Document]) -> None:
                 row["kind"],
                 row["outcome"] or row["status"],
                 f"{took:.1f}s",
-                f"{why} → {row['reason']}" if row["reason"] else why,
+                why,
             )
         )
+        if row["reason"]:
+            rows.append(("", "", "", "", "", "", f"└ {row['reason']}"))
     print_table(("QUEUED", "APP", "DEPLOYMENT", "KIND", "OUTCOME", "TOOK", "CAUSE"), rows)
 
 

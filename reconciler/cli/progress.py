@@ -119,4 +119,4 @@ class _Live:
 
 
 def _seconds(value: object) -> str:
-    return f"{float(str(value)):.1f}s"
+    return f"{float(str(value)):.2f}s"
