@@ -96,7 +96,8 @@ make_venv() {
     "$1" -m venv "$VENV"
     mkdir "$VENV/tmp" # pip, when killed, leaves its files
     TMPDIR=$VENV/tmp "$VENV/bin/pip" install -qq --disable-pip-version-check \
-        --constraint "$TREE/constraints.txt" --editable "$TREE${2:+[$2]}" || fail "pip couldn't install this project."
+        --constraint "$TREE/constraints.txt" --config-settings editable_mode=compat \
+        --editable "$TREE${2:+[$2]}" || fail "pip couldn't install this project."
     rm -rf "$VENV/tmp"
 }
 

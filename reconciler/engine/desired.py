@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.builder.backend import start_choosing
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.host.job import Job
 from reconciler.pipeline.context import Tools, fingerprint_env, read_env
@@ -92,6 +93,9 @@ class Resolver:
                 found[name] = (outcome, content)
             else:
                 groups[self._base_dir(one)].append((one, outcome))
+        news = [one for group in groups.values() for one, _ in group]
+        if not all(isinstance(one.source, ImageSource) for one in news):
+            start_choosing(self.tools.engine)  # something new is likely to be built
         for base_dir, group in groups.items():
             answers = fingerprint_all(self.tools.workplace(base_dir), group, self.job)
             for one, resolved in group:

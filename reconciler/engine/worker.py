@@ -95,6 +95,7 @@ class Workers:
         self._only = only
         self._leases = Leases(tools)
         self._stop = threading.Event()
+        self._changed = threading.Condition()
 
     def run_to_end(self) -> list[Deployment]:
         """Run until every deployment in `only` has ended, here or elsewhere; their rows.
@@ -103,10 +104,11 @@ class Workers:
         waits is taken out of the queue, and the exception goes on.
         """
         ids = list(self._only or ())
+        count = max(1, min(self._concurrency, len(ids)))
         keeper = self._leases.start()
         try:
-            with ThreadPoolExecutor(self._concurrency, thread_name_prefix="worker") as pool:
-                futures = [pool.submit(self._work, ids) for _ in range(self._concurrency)]
+            with ThreadPoolExecutor(count, thread_name_prefix="worker") as pool:
+                futures = [pool.submit(self._work, ids) for _ in range(count)]
                 try:
                     for future in futures:
                         future.result()
@@ -132,7 +134,8 @@ class Workers:
             elif self._all_ended(ids):
                 return
             else:
-                self._stop.wait(POLL_SECONDS)
+                with self._changed:
+                    self._changed.wait(POLL_SECONDS)
 
     def _run(self, claim: Claim) -> None:
         cancel = self._leases.add(claim)
@@ -142,6 +145,8 @@ class Workers:
             run_deployment(self._tools, claim, cancel)
         finally:
             self._leases.drop(claim)
+            with self._changed:
+                self._changed.notify_all()
 
     def _all_ended(self, ids: list[str]) -> bool:
         open_ids = {row.id for row in self._tools.store.unfinished()}
