@@ -101,10 +101,12 @@ def _wait_for_answer(watch: _Watch, probe: Probe, health: Health) -> str:
 
 def _wait_stable(watch: _Watch, health: Health) -> str:
     """It has to run for `stable` without a restart; each restart begins anew."""
-    stable = seconds(health.stable)
+    stable, limit = seconds(health.stable), seconds(health.timeout)
     while watch.uptime < stable or watch.state.status != "running":
         watch.rest(min(LOOK_SECONDS, max(stable - watch.uptime, FIRST_PAUSE_SECONDS)))
         watch.look()
+        if watch.elapsed > limit + stable:
+            raise health_reasons.never_stable(watch.tell(watch.state), health.stable)
     return f"ran for {health.stable} without a restart"
 
 

@@ -89,6 +89,14 @@ def unhealthy(story: Story) -> HealthError:
     )
 
 
+def never_stable(story: Story, stable: str) -> HealthError:
+    """Without any check: it never ran for long enough, and neither ended nor crashed in a loop."""
+    return story.error(
+        f"the container did not run for {stable} without a break, and is {story.last.status} now",
+        _LAST_WORDS,
+    )
+
+
 def timed_out(
     story: Story, limit: str, probe: Probe, answer: Answer, listening: Listening
 ) -> HealthError:

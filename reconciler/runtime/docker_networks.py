@@ -30,7 +30,10 @@ def ensure_network(
 
 
 def _drop_doubles(api: DockerApi, networks: Sequence[Document]) -> None:
-    """Leave one. Takes only what this program made, newest first, and nothing that is used."""
+    """Leave one. Takes only what this program made, newest first, and nothing that is used.
+
+    Raises `Refused` as the engine would at the start, but before anything is stopped for it.
+    """
     left = len(networks)
     for network in reversed(networks):
         if left > 1 and LABEL_PROJECT in (network.get("Labels") or {}):
@@ -39,3 +42,5 @@ def _drop_doubles(api: DockerApi, networks: Sequence[Document]) -> None:
             except Refused:
                 continue  # a container uses it: another one is the double
             left -= 1
+    if left > 1:
+        raise Refused(400, f"network {networks[0]['Name']} is ambiguous")

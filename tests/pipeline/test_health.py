@@ -15,6 +15,7 @@ from reconciler.host.job import Cancellation
 from reconciler.pipeline.health import check_health
 from reconciler.runtime.base import Instance, InstanceState
 from reconciler.spec.models import Health
+from reconciler.spec.plain import from_plain
 from tests.runtime.bench import SERVE, STUBBORN, DockerBench, open_docker_bench
 from tests.support.engine import PrivateEngine
 
@@ -28,7 +29,7 @@ def bench(engine: PrivateEngine, project: str, tmp_path: Path) -> Iterator[Docke
 def check(bench: DockerBench, instance: Instance, **health: Any) -> str:
     health.setdefault("timeout", "1s")
     job = replace(bench.job, app=f"{bench.project}/web")
-    return check_health(instance, Health.model_validate(health), job)
+    return check_health(instance, from_plain(Health, health), job)
 
 
 def verify(bench: DockerBench, health: dict[str, Any], **spec: Any) -> str:
@@ -169,6 +170,14 @@ def test_crash_loop_without_any_check(bench: DockerBench) -> None:
     assert "crash loop" in failure(bench, health, command=("sh", "-c", "exit 1")).what
 
 
+def test_paused_without_any_check(bench: DockerBench) -> None:
+    instance = bench.deploy(bench.workload())
+    bench.engine.docker("pause", instance.id)
+    with pytest.raises(HealthError, match="is paused now"):
+        check(bench, instance, stable="200ms", timeout="300ms")
+    bench.engine.docker("unpause", instance.id)
+
+
 def test_out_of_memory(bench: DockerBench) -> None:
     spec = {"command": ("tail", "/dev/zero"), "resources": {"memory": "8m"}, "restart": "no"}
     error = failure(bench, {"stable": "5s"}, **spec)
@@ -280,6 +289,15 @@ def test_healthcheck_says_unhealthy(bench: DockerBench, healthcheck: MakeImage) 
     assert error.what == "the image's HEALTHCHECK says unhealthy: the cache is cold"
 
 
+def test_healthcheck_that_only_the_engine_can_run(
+    bench: DockerBench, healthcheck: MakeImage
+) -> None:
+    image = healthcheck("--interval=300ms CMD true")
+    instance = bench.deploy(bench.workload(image_id=image))
+    with_other = Hidden(instance, health_command=("not-for-exec",))
+    assert "said healthy" in check(bench, with_other, timeout="20s")
+
+
 def test_healthcheck_of_the_image_and_a_check_of_the_spec(
     bench: DockerBench, healthcheck: MakeImage
 ) -> None:
@@ -291,11 +309,11 @@ def test_healthcheck_of_the_image_and_a_check_of_the_spec(
 
 
 class Hidden:
-    """An instance whose own addresses can't be reached, as with an engine elsewhere."""
+    """An instance that shows itself otherwise, such as without its addresses."""
 
     def __init__(self, instance: Instance, **changes: Any) -> None:
         self._instance = instance
-        self._changes = {"addresses": (), **changes}
+        self._changes = changes
         self.id = instance.id
         self.execute = instance.execute
         self.last_lines = instance.last_lines
@@ -326,14 +344,14 @@ def test_published_port_where_the_address_is_out_of_reach(
     bench: DockerBench, free_port: int
 ) -> None:
     workload = bench.workload(ports=[f"127.0.0.1:{free_port}:8000"])
-    hidden = Hidden(bench.deploy(workload))
+    hidden = Hidden(bench.deploy(workload), addresses=())
     assert "answered 200" in check(bench, hidden, http={"port": 8000})
     assert "accepted" in check(bench, hidden, tcp=8000)
 
 
 def test_published_port_of_a_proxy_with_nothing_behind(bench: DockerBench, free_port: int) -> None:
     workload = bench.workload(ports=[f"127.0.0.1:{free_port}:8001"])
-    hidden = Hidden(bench.deploy(workload))
+    hidden = Hidden(bench.deploy(workload), addresses=())
     with pytest.raises(HealthError, match="nothing listens on port 8001, but on 8000"):
         check(bench, hidden, tcp=8001)
     with pytest.raises(HealthError, match="nothing listens on port 8001, but on 8000"):
@@ -343,7 +361,7 @@ def test_published_port_of_a_proxy_with_nothing_behind(bench: DockerBench, free_
 def test_from_inside_where_nothing_is_published(bench: DockerBench) -> None:
     command = ("sh", "-c", 'printf %s "$WGET" >/usr/bin/wget; chmod +x /usr/bin/wget; ' + SERVE[2])
     workload = bench.workload(command=command, env={"WGET": WGET})
-    hidden = Hidden(bench.deploy(workload), published={})
+    hidden = Hidden(bench.deploy(workload), addresses=(), published={})
     assert "inside of the container" in check(bench, hidden, http={"port": 8000}, timeout="5s")
     assert "is listened on" in check(bench, hidden, tcp=8000)
     with pytest.raises(HealthError, match="failed inside of the container: wget: server"):
@@ -351,7 +369,7 @@ def test_from_inside_where_nothing_is_published(bench: DockerBench) -> None:
 
 
 def test_from_inside_without_the_tools_for_it(bench: DockerBench) -> None:
-    hidden = Hidden(bench.deploy(bench.workload()), published={})
+    hidden = Hidden(bench.deploy(bench.workload()), addresses=(), published={})
     with pytest.raises(HealthError, match="port 8000 isn't published") as caught:
         check(bench, hidden, http={"port": 8000})
     assert "health.command" in caught.value.todo
@@ -394,6 +412,6 @@ def test_cancelled(bench: DockerBench, command: tuple[str, ...], health: dict[st
     timer = threading.Timer(0.5, cancel)
     timer.start()
     with pytest.raises(Cancelled):
-        check_health(instance, Health.model_validate({**health, "timeout": "60s"}), job)
+        check_health(instance, from_plain(Health, {**health, "timeout": "60s"}), job)
     assert time.monotonic() - cancelled_at[0] < 0.2
     timer.join()

@@ -1,5 +1,7 @@
 """Each reason's words, from what was seen. Pure."""
 
+from pathlib import Path
+
 import pytest
 
 from reconciler.pipeline import health_reasons
@@ -58,8 +60,8 @@ def test_crash_loop_of_a_command_that_ends() -> None:
         (2, "restarting", "was busy; it was restarted 2 times (exited with code 9)"),
     ],
 )
-def test_timeout_with_restarts(restarts: int, status: str, words: str) -> None:
-    bench = FakeBench(FakeRuntime(), "shop", __file__)  # type: ignore[arg-type]
+def test_timeout_with_restarts(tmp_path: Path, restarts: int, status: str, words: str) -> None:
+    bench = FakeBench(FakeRuntime(), "shop", tmp_path)
     probe = CommandProbe(bench.deploy(bench.workload()), ("check",), "the command check")
     seen = story(restarts, status=status, exit_code=9)
     error = health_reasons.timed_out(seen, "1s", probe, Answer("failed", "was busy"), ())

@@ -177,9 +177,10 @@ def open_docker_bench(engine: PrivateEngine, project: str, base_dir: Path) -> It
         light.close()
 
 
-def make_double(api: DockerApi, name: str) -> None:
-    """Two networks of one name, as two processes at once get them from an old engine."""
-    body = {"Name": name, "Driver": "bridge", "Labels": {"reconciler.project": name}}
-    for _ in range(2):
-        with suppress(Refused):  # a newer engine knows better
-            api._send("POST", "/networks/create", body=body)
+def make_double(api: DockerApi, name: str, labels: dict[str, str] | None = None) -> None:
+    """One more network of this name than there is, as two processes at once get it from an old
+    engine; a newer one doesn't let it happen, and refuses."""
+    ours = {"reconciler.project": name}
+    body = {"Name": name, "Driver": "bridge", "Labels": ours if labels is None else labels}
+    with suppress(Refused):
+        api._send("POST", "/networks/create", body=body)
