@@ -44,7 +44,7 @@ def apply(options: Options, no_wait: bool, prune: bool | None, allow_removals: i
         if no_wait:
             from reconciler.cli.detach import start_worker
 
-            start_worker(options.state_dir, ids)
+            start_worker(options, ids)
             rows = list(done.queued)
         elif ids:
             from reconciler.engine.worker import Workers

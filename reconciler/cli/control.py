@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 
 import click
 
@@ -14,8 +14,8 @@ from reconciler.engine.control import Rebuild, Stop, Words
 from reconciler.engine.documents import deployment_document
 from reconciler.engine.follow import follow_log
 from reconciler.engine.wiring import open_tools
-from reconciler.errors import UsageError
-from reconciler.pipeline.context import Tools
+from reconciler.errors import SpecError, UsageError
+from reconciler.pipeline.context import Tools, learn_urls
 from reconciler.queue import cancel_waiting, is_orphan
 from reconciler.spec.scalars import seconds
 from reconciler.state.records import Deployment
@@ -95,7 +95,7 @@ def rollback(
 
 def _follow(options: Options, tools: Tools, row: Deployment, *, no_wait: bool) -> int:
     """Let a worker of its own run it, and show its log until it ends."""
-    start_worker(options.state_dir, [row.id])
+    start_worker(options, [row.id])
     if no_wait:
         if options.json:
             print_json(deployment_document(tools.store, row))
@@ -125,7 +125,7 @@ def _revive(options: Options, tools: Tools, row: Deployment) -> None:
     """A worker that died is replaced, as the next pass would do."""
     current = tools.store.find_deployment(row.id)
     if current is not None and is_orphan(current, tools.clock()):
-        start_worker(options.state_dir, [row.id])
+        start_worker(options, [row.id])
 
 
 def _print_end(options: Options, tools: Tools, row: Deployment) -> None:
@@ -243,11 +243,13 @@ def resume(options: Options, app: str) -> int:
 
 @click.command(hidden=True)
 @click.argument("deployments", nargs=-1, required=True)
-@click.option("--state-dir", required=True)
-def work(deployments: tuple[str, ...], state_dir: str) -> int:
+@common_options
+def work(options: Options, deployments: tuple[str, ...]) -> int:
     """Run these deployments to their end. Started by --no-wait and by waiting commands."""
     from reconciler.engine.worker import Workers
 
-    with open_tools(Path(state_dir)) as tools:
+    with open_tools(options.state_dir) as tools:
+        with contextlib.suppress(SpecError):  # only for the credentials inside its git URLs
+            learn_urls(options.load().spec.apps.values(), tools.urls)
         Workers(tools, len(deployments), deployments).run_to_end()
     return 0

@@ -5,17 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from reconciler.cli.options import Options
 
 
-def start_worker(state_dir: Path, deployments: Sequence[str]) -> None:
+def start_worker(options: Options, deployments: Sequence[str]) -> None:
     """Start `reconcile work` in a session of its own, with nothing of this terminal."""
     if not deployments:
         return
     subprocess.Popen(
         [
             *(sys.executable, "-m", "reconciler", "work"),
-            *("--state-dir", str(state_dir), "--", *deployments),
+            *("--state-dir", str(options.state_dir), "--file", str(options.file)),
+            *("--", *deployments),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -13,7 +13,7 @@ from pathlib import Path
 from reconciler.builder.backend import start_choosing
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.host.job import Job
-from reconciler.pipeline.context import Tools, fingerprint_env, read_env
+from reconciler.pipeline.context import Tools, fingerprint_env, learn_urls, read_env
 from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
@@ -63,6 +63,7 @@ class Resolver:
         self, apps: Mapping[str, App], known: Mapping[str, Resolved]
     ) -> dict[str, Target]:
         """The same for given sections; no question is asked about versions that are `known`."""
+        learn_urls(apps.values(), self.tools.urls)
         wanted = {name: Wanted(name, app.source, app.revision) for name, app in apps.items()}
         asked = {name: one for name, one in wanted.items() if name not in known}
         outcomes: dict[str, Outcome] = {**known, **self._ask(asked)}

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from reconciler.engine.desired import Target
 from reconciler.plan.hashes import target_hash
-from reconciler.spec.models import App, ImageSource
+from reconciler.spec.models import App, GitSource, ImageSource
 from reconciler.spec.plain import to_plain
+from reconciler.spec.urls import strip_credentials
 from reconciler.state.records import Deployment, Request
 
 TITLES = {"deploy": "Manual deployment", "redeploy": "Rebuild deployment"}
@@ -36,7 +37,7 @@ def target_request(target: Target, asked: Asked, image_id: str = "") -> Request:
         kind=asked.kind,
         trigger=asked.trigger,
         target=target_hash(target.desired),
-        spec=to_plain(target.app),
+        spec=dump_app(target.app),
         base_dir=str(target.base_dir),
         revision=target.desired.revision,
         resolved=target.desired.resolved,
@@ -80,5 +81,15 @@ def remove_request(app: str, row: Deployment | None, asked: Asked) -> Request:
     """The end of an app that is gone from the spec; `row` is what served, if it is known."""
     if row is not None:
         return repeat_request(row, asked)
-    spec = to_plain(App(source=ImageSource(image="unknown")))
+    spec = dump_app(App(source=ImageSource(image="unknown")))
     return Request(app, asked.kind, asked.trigger, "", spec, "/", cause=asked.cause)
+
+
+def dump_app(app: App) -> dict[str, object]:
+    """The app's section as data, without any secret: references stay references, and credentials
+    are taken out of a git URL (`Tools.urls` finds them again).
+    """
+    if isinstance(app.source, GitSource):
+        source = replace(app.source, git=strip_credentials(app.source.git))
+        app = replace(app, source=source)
+    return to_plain(app)

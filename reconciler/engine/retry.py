@@ -16,7 +16,7 @@ def next_delay(error: BaseException, attempts: int, chance: float) -> float | No
     """
     if not isinstance(error, Transient | Interrupted):
         return None
-    longest = min(FIRST_SECONDS * 2 ** min(attempts - 1, 20), LONGEST_SECONDS)
+    longest = min(FIRST_SECONDS * 2.0 ** min(attempts - 1, 20), LONGEST_SECONDS)
     delay = longest * (0.5 + 0.5 * chance)
     asked = error.retry_after if isinstance(error, Transient) else None
     return max(delay, asked or 0.0)

@@ -1,8 +1,8 @@
 """One Docker engine: light requests over its socket, and the SDK.
 
 The SDK costs a quarter of a second to import, so what runs on every pass (`list` of containers)
-and in every deployment goes over the socket with `http.client` (`host.wire`); long answers that have to be
-cancelled are read by `host.stream`.
+and in every deployment goes over the socket with `http.client` (`host.wire`); long answers that
+have to be cancelled are read by `host.stream`.
 """
 
 from __future__ import annotations

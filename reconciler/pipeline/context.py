@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import hmac
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.events import Event, Listener, ignore
@@ -26,7 +26,8 @@ from reconciler.plan.states import Facts
 from reconciler.queue import Claim
 from reconciler.runtime.base import Instance, Runtime, Workload
 from reconciler.source.base import Resolved, Source, Wanted, Workplace
-from reconciler.spec.models import App
+from reconciler.spec.models import App, GitSource
+from reconciler.spec.urls import has_credentials, strip_credentials
 from reconciler.state.records import Deployment, Request
 from reconciler.state.store import Store
 
@@ -56,6 +57,20 @@ class Tools:
     def workplace(self, base_dir: Path) -> Workplace:
         """Where sources work for a spec in `base_dir`."""
         return Workplace(self.store.directory, base_dir, self.secrets(base_dir), self.engine)
+
+
+def learn_urls(apps: Iterable[App], urls: dict[str, str]) -> None:
+    """Remember the git URLs that carry credentials, for `with_credentials`."""
+    for app in apps:
+        if isinstance(app.source, GitSource) and has_credentials(app.source.git):
+            urls[strip_credentials(app.source.git)] = app.source.git
+
+
+def with_credentials(app: App, urls: Mapping[str, str]) -> App:
+    """The section with the git URL that the spec has, where this process has read the spec."""
+    if isinstance(app.source, GitSource) and app.source.git in urls:
+        return replace(app, source=replace(app.source, git=urls[app.source.git]))
+    return app
 
 
 def read_env(app_name: str, app: App, secrets: Secrets) -> dict[str, str]:

@@ -31,7 +31,7 @@ from reconciler.host.job import Cancellation, Job
 from reconciler.host.owner import describe_process, is_alive, pid_of
 from reconciler.host.process import end_group
 from reconciler.pipeline import build, clone, deploy, health, push, remove
-from reconciler.pipeline.context import Context, Tools
+from reconciler.pipeline.context import Context, Tools, with_credentials
 from reconciler.pipeline.ending import describe_end, stop_reason
 from reconciler.pipeline.images import find_image
 from reconciler.pipeline.log import DeploymentLog
@@ -76,7 +76,8 @@ def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: Deploym
 
     request = claim.deployment.read_request()
     job = Job(claim.deployment.app, log.write, cancel, note_child)
-    return Context(claim, request, from_plain(App, request.spec), tools, job)
+    app = with_credentials(from_plain(App, request.spec), tools.urls)
+    return Context(claim, request, app, tools, job)
 
 
 def _run(context: Context, log: DeploymentLog) -> Deployment:

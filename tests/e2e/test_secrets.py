@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 from tests.e2e.conftest import DOCKERFILE, Shop, files_below
+from tests.source.servers import GitHttp
 
 SECRET = "s3cr3t-value-42"
 SLOW_BUILD = DOCKERFILE + "RUN --mount=type=secret,id=token test -s /run/secrets/token && sleep 1\n"
@@ -92,6 +93,23 @@ def test_credentials_inside_a_git_url_are_never_shown(shop: Shop) -> None:
         shop.run("explain", "api"),
         shop.run("validate"),
     ]
+    assert not [one for one in outputs if SECRET in one.out + one.err]
+    leaks = [path for path in files_below(shop.state_dir) if SECRET.encode() in path.read_bytes()]
+    assert leaks == []
+
+
+def test_credentials_inside_a_git_url_work_and_are_not_written_down(
+    shop: Shop, tmp_path: Path
+) -> None:
+    with GitHttp(tmp_path / "git") as host:
+        host.password = SECRET
+        url = f"{host.scheme}://{host.user}:{SECRET}@{host.url(shop.repo.path).partition('://')[2]}"
+        shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": "private"})
+        shop.app(source={"git": url})
+        outputs = [shop.apply("-v"), shop.run("deploy", "api"), shop.run("redeploy", "api")]
+        assert [one.code for one in outputs] == [0, 0, 0]
+    assert shop.answer() == "private"
+    outputs += [shop.run("explain", "api"), shop.run("history", "-o", "json")]
     assert not [one for one in outputs if SECRET in one.out + one.err]
     leaks = [path for path in files_below(shop.state_dir) if SECRET.encode() in path.read_bytes()]
     assert leaks == []
