@@ -1,6 +1,6 @@
 """How the spec is declared: dataclasses whose fields have annotated types, for pydantic to check.
 
-    @dataclass(frozen=True, kw_only=True)
+    @section
     class Retention(Section):
         images: Count = field(default=3, metadata=about("Built images to keep.", 5))
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import os.path
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import MISSING, Field
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from dataclasses import MISSING, Field, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, dataclass_transform, get_args
 
 from reconciler.spec.scalars import parse_volume
 
@@ -36,9 +36,19 @@ def about(description: str, *examples: Any, **constraints: Any) -> dict[str, Any
     return {"description": description, "examples": [*examples], **constraints}
 
 
+Class = TypeVar("Class")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+def section(cls: type[Class]) -> type[Class]:
+    """Make a frozen dataclass; what is the same in all is `Section`'s, so that making it is fast."""
+    return dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
+
+
 class Section:
     """Base of the sections. Unknown fields are mistakes; what `rules` yields is, too."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
     exclusive: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """Groups of fields; those of two groups can't stand together."""
@@ -49,6 +59,21 @@ class Section:
         first = [names[0] for names in used if names]
         if len(first) > 1:
             yield first[1], f"'{first[0]}' and '{first[1]}' exclude each other; keep one"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).values()))
+
+    def __repr__(self) -> str:
+        """What differs from the defaults; without what may be secret."""
+        shown = (
+            f"{name}={getattr(self, name)!r}" if one.repr else f"{name}=…"
+            for name, one in fields_of(self).items()
+            if _is_set(self, name)
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -75,9 +100,9 @@ class Section:
         return described
 
 
-def _follow_rules(section: Section) -> Section:
+def _follow_rules(read: Section) -> Section:
     """The section, if its fields fit together; called by pydantic."""
-    broken = [*section.rules()]
+    broken = [*read.rules()]
     if broken:
         from pydantic_core import InitErrorDetails, PydanticCustomError, ValidationError
 
@@ -88,16 +113,16 @@ def _follow_rules(section: Section) -> Section:
             for name, *words in broken
         ]
         raise ValidationError.from_exception_data("", errors)
-    return section
+    return read
 
 
-def _is_set(section: Any, name: str) -> bool:
-    return bool(getattr(section, name) != default_of(type(section), name))
+def _is_set(read: Section, name: str) -> bool:
+    return bool(getattr(read, name) != default_of(type(read), name))
 
 
-def default_of(section: type, name: str) -> Any:
+def default_of(kind: type, name: str) -> Any:
     """A field's default; None for a field that has to be given."""
-    declared: Field[Any] = fields_of(section)[name]
+    declared: Field[Any] = fields_of(kind)[name]
     if declared.default_factory is not MISSING:
         return declared.default_factory()
     return None if declared.default is MISSING else declared.default
@@ -221,9 +246,9 @@ class OneOf:
         return tagged_union_schema(schemas, choose)
 
 
-def fields_of(section: Any) -> Mapping[str, Field[Any]]:
+def fields_of(kind: Any) -> Mapping[str, Field[Any]]:
     """A section's fields by name; none for anything else."""
-    return getattr(section, "__dataclass_fields__", {})
+    return getattr(kind, "__dataclass_fields__", {})
 
 
 TEXT = "(text)"

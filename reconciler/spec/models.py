@@ -8,10 +8,10 @@ Unknown fields are errors everywhere. Field descriptions are what an editor show
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Any, Literal
 
-from reconciler.spec.declare import Number, OneOf, PartOf, Rule, Section, about, default_of
+from reconciler.spec.declare import Number, OneOf, PartOf, Rule, Section, about, default_of, section
 from reconciler.spec.fields import (
     AbsolutePath,
     Argument,
@@ -52,14 +52,14 @@ from reconciler.spec.scalars import parse_volume
 from reconciler.spec.urls import has_credentials, is_ssh
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class EnvRef(Section):
     """A value taken from an environment variable of the process that runs reconcile."""
 
     env: EnvName = field(metadata=about("Name of the environment variable.", "DATABASE_URL"))
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class FileRef(Section):
     """A value read from a file on the machine that runs reconcile."""
 
@@ -79,7 +79,7 @@ Value = Annotated[Raw | EnvRef | FileRef, OneOf()]
 """Plain text exactly as written, or a reference to a secret."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Credentials(Section):
     """User name and password for a git host or a registry, the password by reference."""
 
@@ -95,7 +95,7 @@ class Credentials(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class GitSource(Section):
     """A git repository."""
 
@@ -142,7 +142,7 @@ class GitSource(Section):
             yield "ssh_key", "a key is for ssh; over https use credentials"
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class PathSource(Section):
     """A directory beside `apps.yaml`."""
 
@@ -156,7 +156,7 @@ class PathSource(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class ImageSource(Section):
     """A ready image in a registry."""
 
@@ -179,7 +179,7 @@ class ImageSource(Section):
 Source = Annotated[GitSource | PathSource | ImageSource, OneOf()]
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Build(Section):
     """How the image is built. A Dockerfile, or with `static` a directory served as files."""
 
@@ -221,7 +221,7 @@ class Build(Section):
             yield "server", "'server' serves the files of 'static', which isn't set"
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Image(Section):
     """Where the built image is named and pushed to."""
 
@@ -238,7 +238,7 @@ class Image(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Resources(Section):
     """Limits of the container."""
 
@@ -249,7 +249,7 @@ class Resources(Section):
     pids: Count | None = field(default=None, metadata=about("Largest number of processes.", 200))
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class HttpCheck(Section):
     """Healthy when a GET is answered with a status below 400."""
 
@@ -259,7 +259,7 @@ class HttpCheck(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Health(Section):
     """When a new container counts as working. At most one of http, tcp and command."""
 
@@ -291,7 +291,7 @@ class Health(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Rollout(Section):
     """How the old container makes room for the new one."""
 
@@ -301,7 +301,7 @@ class Rollout(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Retention(Section):
     """How much history is kept for each app."""
 
@@ -311,7 +311,7 @@ class Retention(Section):
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Timeouts(Section):
     """The longest time for each stage; health has its own `health.timeout`."""
 
@@ -324,7 +324,7 @@ class Timeouts(Section):
 _NOT_FOR_IMAGES = ("build", "image", "env_file")
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class App(Section):
     """One application."""
 
@@ -486,7 +486,7 @@ _APPS = "The apps, by name."
 _APPS_EXAMPLE = {"api": {"source": {"git": "https://git.example.com/shop/api.git"}}}
 
 
-@dataclass(frozen=True, kw_only=True)
+@section
 class Spec(Section):
     """What shall run on a host: a project and its apps."""
 

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-_RANGE = re.compile(r"[<>=^~].*|.*(?:\s|\|\||\*).*|v?\d+(?:\.\d+)?\.[xX](?:\.[xX])?", re.DOTALL)
-_VERSION = re.compile(r"v?(\d+\.\d+)(\.\d+)?([-+].*)?", re.DOTALL)
-_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|/\.|^[./-]|[./]$|^@$")
+_RANGE = r"(?s)[<>=^~].*|.*(?:\s|\|\||\*).*|v?\d+(?:\.\d+)?\.[xX](?:\.[xX])?"
+_VERSION = r"(?s)v?(\d+\.\d+)(\.\d+)?([-+].*)?"
+_BAD_REF = r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|/\.|^[./-]|[./]$|^@$"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def parse_range(text: str) -> Range | None:
 
     Raises ValueError when it looks like a range and isn't one.
     """
-    if not _RANGE.fullmatch(text):
+    if not re.fullmatch(_RANGE, text):
         return None
     from semantic_version import NpmSpec
 
@@ -53,7 +53,7 @@ def parse_range(text: str) -> Range | None:
 
 
 def _version(name: str) -> Any:
-    match = _VERSION.fullmatch(name)
+    match = re.fullmatch(_VERSION, name)
     if not match:
         return None
     from semantic_version import Version
@@ -66,6 +66,6 @@ def _version(name: str) -> Any:
 
 def check_ref(text: str) -> str:
     """A plain name of a git branch, tag or commit. Raises ValueError."""
-    if len(text) > 255 or _BAD_REF.search(text):
+    if len(text) > 255 or re.search(_BAD_REF, text):
         raise ValueError("expected the name of a branch, tag or commit, or a semver range")
     return text

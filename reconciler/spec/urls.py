@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 _SCHEMES = ("https", "http", "ssh", "file")
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_HELPER = re.compile(r"[A-Za-z0-9+.-]*::")
-_SCP = re.compile(r"(?:[^\s@:/-][^\s@:/]*@)?(?P<host>[^\s@:/]+|\[[0-9a-fA-F:]+\]):(?P<path>.+)")
-_HOST = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9a-fA-F:.%]+\])(?::[0-9]{1,5})?")
-_UNSEEN = re.compile(r"[\x00-\x20\x7f]")
+_SCHEME = r"(?s)([A-Za-z][A-Za-z0-9+.-]*)://(.*)"
+_HELPER = r"[A-Za-z0-9+.-]*::"
+_SCP = r"(?:[^\s@:/-][^\s@:/]*@)?(?P<host>[^\s@:/]+|\[[0-9a-fA-F:]+\]):(?P<path>.+)"
+_HOST = r"(?:[A-Za-z0-9][A-Za-z0-9._-]*|\[[0-9a-fA-F:.%]+\])(?::[0-9]{1,5})?"
+_UNSEEN = r"[\x00-\x20\x7f]"
 _EXPECTED = "expected https://…, ssh://…, user@host:path, file:///… or an absolute path"
 HIDDEN = "*****"
 
@@ -23,15 +23,15 @@ def check_git_url(url: str) -> str:
     """
     if not url:
         raise ValueError(_EXPECTED)
-    if _UNSEEN.search(url):
+    if re.search(_UNSEEN, url):
         raise ValueError("a git URL has no spaces or control characters")
     if url.startswith("-"):
         raise ValueError("a git URL doesn't begin with '-': git would take it for an option")
-    if _HELPER.match(url):
+    if re.match(_HELPER, url):
         raise ValueError(f"git's helper transports (ext::, fd:: …) aren't allowed; {_EXPECTED}")
     if url.startswith("/"):
         return url
-    match = _SCHEME.fullmatch(url)
+    match = re.fullmatch(_SCHEME, url)
     if match:
         _check_scheme(match[1].lower(), match[2])
     elif not _is_scp(url):
@@ -52,13 +52,13 @@ def _check_scheme(scheme: str, rest: str) -> None:
         raise ValueError(f"expected a host and a path after {scheme}://")
     if scheme != "ssh" and ("?" in path or "#" in path):
         raise ValueError("a git URL has no query; a token belongs into 'credentials'")
-    if userinfo.startswith("-") or not _HOST.fullmatch(host):
+    if userinfo.startswith("-") or not re.fullmatch(_HOST, host):
         raise ValueError(f"the host after {scheme}:// isn't valid")
 
 
 def _is_scp(url: str) -> bool:
-    match = _SCP.fullmatch(url)
-    return bool(match) and bool(_HOST.fullmatch(match["host"])) if match else False
+    match = re.fullmatch(_SCP, url)
+    return bool(match) and bool(re.fullmatch(_HOST, match["host"])) if match else False
 
 
 def has_credentials(url: str) -> bool:
@@ -72,12 +72,12 @@ def redact_url(url: str) -> str:
     The user name of ssh (`ssh://git@host`, `git@host:path`) stays: it is no secret. Pure text
     work: a URL that is broken comes out with too much hidden rather than too little.
     """
-    match = _SCHEME.fullmatch(url)
+    match = re.fullmatch(_SCHEME, url)
     if not match:
         return url
     scheme, rest = match[1], match[2]
     userinfo, at, address = rest.rpartition("@")
-    is_path = _HOST.fullmatch(rest.partition("/")[0]) or scheme.lower() == "file"
+    is_path = re.fullmatch(_HOST, rest.partition("/")[0]) or scheme.lower() == "file"
     if at and not is_path and (scheme.lower() != "ssh" or ":" in userinfo):
         rest = f"{HIDDEN}@{address}"
     rest, question, _ = rest.partition("?")
@@ -86,7 +86,7 @@ def redact_url(url: str) -> str:
 
 def strip_credentials(url: str) -> str:
     """`url` as it may be written down: user name and password taken out of http and https."""
-    match = _SCHEME.fullmatch(url)
+    match = re.fullmatch(_SCHEME, url)
     if not match or not has_credentials(url):
         return url
     authority, slash, path = match[2].partition("/")

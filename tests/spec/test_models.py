@@ -73,7 +73,7 @@ def test_default_of_a_field():
 
 def test_repr_hides_what_may_be_secret():
     assert "hunter2" not in repr(APP)
-    assert repr(APP).startswith("App(title='Shop', source=GitSource(subdir='.', watch=('lib',)")
+    assert repr(APP).startswith("App(title='Shop', source=GitSource(git=…, watch=('lib',)), build=")
 
 
 def test_shape_of_a_field():
