@@ -2,7 +2,7 @@
 
     @section
     class Retention(Section):
-        images: Count = field(default=3, metadata=about("Built images to keep.", 5))
+        images: Count = about("Built images to keep.", 5, default=3)
 
 pydantic reads the dataclass, its fields' metadata, and the markers in their types: how a value
 is checked, and its JSON Schema. Nothing here imports pydantic before pydantic itself asks, so
@@ -31,17 +31,28 @@ RULE = "rule"
 """pydantic's type of an error that comes from `Section.rules`."""
 
 
-def about(description: str, *examples: Any, **constraints: Any) -> dict[str, Any]:
-    """A field's metadata, which pydantic reads: what an editor says, and limits."""
-    return {"description": description, "examples": [*examples], **constraints}
+def about(
+    description: str,
+    *examples: Any,
+    default: Any = MISSING,
+    default_factory: Any = MISSING,
+    repr: bool = True,  # noqa: A002 - as dataclasses call it
+    **constraints: Any,
+) -> Any:
+    """A field with what pydantic shall know of it: what an editor says, and limits.
+
+    `repr`: False for what may be secret.
+    """
+    metadata = {"description": description, "examples": [*examples], **constraints}
+    return field(default=default, default_factory=default_factory, repr=repr, metadata=metadata)
 
 
 Class = TypeVar("Class")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(field,))
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(about,))
 def section(cls: type[Class]) -> type[Class]:
-    """Make a frozen dataclass; what is the same in all is `Section`'s, so that making it is fast."""
+    """Make a frozen dataclass. What is the same in all is `Section`'s, which makes it fast."""
     return dataclass(frozen=True, kw_only=True, eq=False, repr=False)(cls)
 
 

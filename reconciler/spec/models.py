@@ -8,7 +8,6 @@ Unknown fields are errors everywhere. Field descriptions are what an editor show
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import field
 from typing import Annotated, Any, Literal
 
 from reconciler.spec.declare import Number, OneOf, PartOf, Rule, Section, about, default_of, section
@@ -56,20 +55,17 @@ from reconciler.spec.urls import has_credentials, is_ssh
 class EnvRef(Section):
     """A value taken from an environment variable of the process that runs reconcile."""
 
-    env: EnvName = field(metadata=about("Name of the environment variable.", "DATABASE_URL"))
+    env: EnvName = about("Name of the environment variable.", "DATABASE_URL")
 
 
 @section
 class FileRef(Section):
     """A value read from a file on the machine that runs reconcile."""
 
-    file: FilePath = field(
-        metadata=about(
-            "Path of the file, absolute or relative to this file. One newline at its end is "
-            "dropped.",
-            "/run/secrets/database_url",
-            "secrets/database_url",
-        )
+    file: FilePath = about(
+        "Path of the file, absolute or relative to this file. One newline at its end is dropped.",
+        "/run/secrets/database_url",
+        "secrets/database_url",
     )
 
 
@@ -83,15 +79,13 @@ Value = Annotated[Raw | EnvRef | FileRef, OneOf()]
 class Credentials(Section):
     """User name and password for a git host or a registry, the password by reference."""
 
-    username: UserName = field(
-        metadata=about("User name; any text where a token is enough.", "deploy", "x-access-token")
+    username: UserName = about(
+        "User name; any text where a token is enough.", "deploy", "x-access-token"
     )
-    password: Ref = field(
-        metadata=about(
-            "Password or token, by reference.",
-            {"env": "REGISTRY_TOKEN"},
-            {"file": "/run/secrets/registry_token"},
-        )
+    password: Ref = about(
+        "Password or token, by reference.",
+        {"env": "REGISTRY_TOKEN"},
+        {"file": "/run/secrets/registry_token"},
     )
 
 
@@ -99,38 +93,30 @@ class Credentials(Section):
 class GitSource(Section):
     """A git repository."""
 
-    git: GitUrl = field(
+    git: GitUrl = about(
+        "URL: https://, http://, ssh://, user@host:path, file:// or an absolute path.",
+        "https://git.example.com/shop/api.git",
+        "git@git.example.com:shop/api.git",
         repr=False,
-        metadata=about(
-            "URL: https://, http://, ssh://, user@host:path, file:// or an absolute path.",
-            "https://git.example.com/shop/api.git",
-            "git@git.example.com:shop/api.git",
-        ),
     )
-    subdir: RelativePath = field(
-        default=".", metadata=about("Build context inside the repository.", "services/api")
+    subdir: RelativePath = about(
+        "Build context inside the repository.", "services/api", default="."
     )
-    watch: tuple[RelativePath, ...] = field(
+    watch: tuple[RelativePath, ...] = about(
+        "Further paths that count as this app's source: a commit that touches one rebuilds it.",
+        ["libs/common"],
         default=(),
-        metadata=about(
-            "Further paths that count as this app's source: a commit that touches one rebuilds it.",
-            ["libs/common"],
-        ),
     )
-    submodules: Switch = field(default=True, metadata=about("Check submodules out as well.", False))
-    credentials: Credentials | None = field(
+    submodules: Switch = about("Check submodules out as well.", False, default=True)
+    credentials: Credentials | None = about(
+        "User name and password for https.",
+        {"username": "deploy", "password": {"env": "GIT_TOKEN"}},
         default=None,
-        metadata=about(
-            "User name and password for https.",
-            {"username": "deploy", "password": {"env": "GIT_TOKEN"}},
-        ),
     )
-    ssh_key: FileRef | None = field(
+    ssh_key: FileRef | None = about(
+        "Private key file for ssh; default: the agent or ssh's own keys.",
+        {"file": "/etc/reconciler/deploy_key"},
         default=None,
-        metadata=about(
-            "Private key file for ssh; default: the agent or ssh's own keys.",
-            {"file": "/etc/reconciler/deploy_key"},
-        ),
     )
 
     def rules(self) -> Iterator[Rule]:
@@ -146,13 +132,10 @@ class GitSource(Section):
 class PathSource(Section):
     """A directory beside `apps.yaml`."""
 
-    path: FilePath = field(metadata=about("Directory, relative to this file.", "./api", "."))
-    subdir: RelativePath = field(
-        default=".", metadata=about("Build context inside the directory.", "services/api")
-    )
-    watch: tuple[RelativePath, ...] = field(
-        default=(),
-        metadata=about("Further paths inside the directory that count as source.", ["libs/common"]),
+    path: FilePath = about("Directory, relative to this file.", "./api", ".")
+    subdir: RelativePath = about("Build context inside the directory.", "services/api", default=".")
+    watch: tuple[RelativePath, ...] = about(
+        "Further paths inside the directory that count as source.", ["libs/common"], default=()
     )
 
 
@@ -160,19 +143,15 @@ class PathSource(Section):
 class ImageSource(Section):
     """A ready image in a registry."""
 
-    image: ImageName = field(
-        metadata=about(
-            "Repository of the image; its tag or digest is the app's revision.",
-            "ghcr.io/shop/api",
-            "postgres",
-        )
+    image: ImageName = about(
+        "Repository of the image; its tag or digest is the app's revision.",
+        "ghcr.io/shop/api",
+        "postgres",
     )
-    credentials: Credentials | None = field(
+    credentials: Credentials | None = about(
+        "For the registry; default: docker's own configuration.",
+        {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
         default=None,
-        metadata=about(
-            "For the registry; default: docker's own configuration.",
-            {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
-        ),
     )
 
 
@@ -185,34 +164,30 @@ class Build(Section):
 
     exclusive = (("static", "server"), ("dockerfile", "target", "args", "secrets"))
 
-    dockerfile: RelativePath = field(
+    dockerfile: RelativePath = about(
+        "Path of the Dockerfile inside the build context.",
+        "docker/Dockerfile.web",
         default="Dockerfile",
-        metadata=about("Path of the Dockerfile inside the build context.", "docker/Dockerfile.web"),
     )
-    static: RelativePath | None = field(
+    static: RelativePath | None = about(
+        "Directory inside the context to serve as files on port 8080.", "public", default=None
+    )
+    server: ImageReference | None = about(
+        "Image with busybox httpd that serves `static`; default busybox:stable.",
+        "busybox:1.36",
         default=None,
-        metadata=about("Directory inside the context to serve as files on port 8080.", "public"),
     )
-    server: ImageReference | None = field(
-        default=None,
-        metadata=about(
-            "Image with busybox httpd that serves `static`; default busybox:stable.", "busybox:1.36"
-        ),
-    )
-    target: Stage | None = field(
-        default=None, metadata=about("Stage of the Dockerfile to build.", "runtime")
-    )
-    args: dict[EnvName, Raw] = field(
+    target: Stage | None = about("Stage of the Dockerfile to build.", "runtime", default=None)
+    args: dict[EnvName, Raw] = about(
+        "Build arguments, exactly as written.",
+        {"NODE_ENV": "production"},
         default_factory=dict,
         repr=False,
-        metadata=about("Build arguments, exactly as written.", {"NODE_ENV": "production"}),
     )
-    secrets: dict[SecretId, Ref] = field(
+    secrets: dict[SecretId, Ref] = about(
+        "Build secrets, for `RUN --mount=type=secret,id=NAME`. Need BuildKit.",
+        {"npm_token": {"env": "NPM_TOKEN"}},
         default_factory=dict,
-        metadata=about(
-            "Build secrets, for `RUN --mount=type=secret,id=NAME`. Need BuildKit.",
-            {"npm_token": {"env": "NPM_TOKEN"}},
-        ),
     )
 
     def rules(self) -> Iterator[Rule]:
@@ -225,16 +200,12 @@ class Build(Section):
 class Image(Section):
     """Where the built image is named and pushed to."""
 
-    repository: Repository = field(
-        metadata=about("Repository without tag.", "registry.example.com/shop/api")
-    )
-    push: Switch = field(default=False, metadata=about("Push after the build.", True))
-    credentials: Credentials | None = field(
+    repository: Repository = about("Repository without tag.", "registry.example.com/shop/api")
+    push: Switch = about("Push after the build.", True, default=False)
+    credentials: Credentials | None = about(
+        "For the registry; default: docker's own configuration.",
+        {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
         default=None,
-        metadata=about(
-            "For the registry; default: docker's own configuration.",
-            {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
-        ),
     )
 
 
@@ -242,21 +213,19 @@ class Image(Section):
 class Resources(Section):
     """Limits of the container."""
 
-    cpus: Cores | None = field(default=None, metadata=about("Cores; parts are possible.", 1.5))
-    memory: Memory | None = field(
-        default=None, metadata=about("Memory limit; units are powers of 1024.", "512m", "1g")
+    cpus: Cores | None = about("Cores; parts are possible.", 1.5, default=None)
+    memory: Memory | None = about(
+        "Memory limit; units are powers of 1024.", "512m", "1g", default=None
     )
-    pids: Count | None = field(default=None, metadata=about("Largest number of processes.", 200))
+    pids: Count | None = about("Largest number of processes.", 200, default=None)
 
 
 @section
 class HttpCheck(Section):
     """Healthy when a GET is answered with a status below 400."""
 
-    port: PortNumber = field(metadata=about("Port inside the container.", 8000))
-    path: HealthPath = field(
-        default="/", metadata=about("Path, with its query if any.", "/healthz")
-    )
+    port: PortNumber = about("Port inside the container.", 8000)
+    path: HealthPath = about("Path, with its query if any.", "/healthz", default="/")
 
 
 @section
@@ -265,29 +234,24 @@ class Health(Section):
 
     exclusive = (("http",), ("tcp",), ("command",))
 
-    http: HttpCheck | None = field(
+    http: HttpCheck | None = about(
+        "Healthy when a GET is answered with a status below 400.",
+        {"port": 8000, "path": "/healthz"},
         default=None,
-        metadata=about(
-            "Healthy when a GET is answered with a status below 400.",
-            {"port": 8000, "path": "/healthz"},
-        ),
     )
-    tcp: PortNumber | None = field(
-        default=None, metadata=about("Healthy when this container port accepts.", 5432)
-    )
-    command: tuple[Argument, ...] | None = field(
+    tcp: PortNumber | None = about("Healthy when this container port accepts.", 5432, default=None)
+    command: tuple[Argument, ...] | None = about(
+        "Healthy when it exits with 0 in the container.",
+        ["pg_isready", "-q"],
         default=None,
         repr=False,
-        metadata=about(
-            "Healthy when it exits with 0 in the container.", ["pg_isready", "-q"], min_length=1
-        ),
+        min_length=1,
     )
-    timeout: Duration = field(default="60s", metadata=about("Time to become healthy.", "2m"))
-    stable: Duration = field(
+    timeout: Duration = about("Time to become healthy.", "2m", default="60s")
+    stable: Duration = about(
+        "Without any check: how long the container has to run without a restart.",
+        "10s",
         default="3s",
-        metadata=about(
-            "Without any check: how long the container has to run without a restart.", "10s"
-        ),
     )
 
 
@@ -295,9 +259,8 @@ class Health(Section):
 class Rollout(Section):
     """How the old container makes room for the new one."""
 
-    strategy: Literal["recreate"] = field(
-        default="recreate",
-        metadata=about("recreate: the old one stops, then the new one starts.", "recreate"),
+    strategy: Literal["recreate"] = about(
+        "recreate: the old one stops, then the new one starts.", "recreate", default="recreate"
     )
 
 
@@ -305,20 +268,18 @@ class Rollout(Section):
 class Retention(Section):
     """How much history is kept for each app."""
 
-    images: Count = field(default=3, metadata=about("Built images to keep for going back.", 5))
-    deployments: Count = field(
-        default=20, metadata=about("Deployments (rows and logs) to keep.", 50)
-    )
+    images: Count = about("Built images to keep for going back.", 5, default=3)
+    deployments: Count = about("Deployments (rows and logs) to keep.", 50, default=20)
 
 
 @section
 class Timeouts(Section):
     """The longest time for each stage; health has its own `health.timeout`."""
 
-    clone: Duration = field(default="10m", metadata=about("For fetching the source.", "5m"))
-    build: Duration = field(default="30m", metadata=about("For the build.", "1h"))
-    push: Duration = field(default="15m", metadata=about("For the push.", "30m"))
-    deploy: Duration = field(default="5m", metadata=about("For swapping the containers.", "2m"))
+    clone: Duration = about("For fetching the source.", "5m", default="10m")
+    build: Duration = about("For the build.", "1h", default="30m")
+    push: Duration = about("For the push.", "30m", default="15m")
+    deploy: Duration = about("For swapping the containers.", "2m", default="5m")
 
 
 _NOT_FOR_IMAGES = ("build", "image", "env_file")
@@ -328,122 +289,96 @@ _NOT_FOR_IMAGES = ("build", "image", "env_file")
 class App(Section):
     """One application."""
 
-    title: Line | None = field(default=None, metadata=about("A name for people.", "Shop API"))
-    source: Source = field(
-        metadata=about(
-            "Where the app comes from: exactly one of git, path and image.",
-            {"git": "https://git.example.com/shop/api.git"},
-            {"path": "./api"},
-        )
+    title: Line | None = about("A name for people.", "Shop API", default=None)
+    source: Source = about(
+        "Where the app comes from: exactly one of git, path and image.",
+        {"git": "https://git.example.com/shop/api.git"},
+        {"path": "./api"},
     )
-    revision: Line | None = field(
+    revision: Line | None = about(
+        "git: branch, tag, full commit or semver range over tags (default: the repository's "
+        "default branch). image: tag, digest or semver range (default: latest). path: not "
+        "allowed.",
+        "main",
+        "v1.4.2",
+        ">=1.4 <2",
         default=None,
-        metadata=about(
-            "git: branch, tag, full commit or semver range over tags (default: the repository's "
-            "default branch). image: tag, digest or semver range (default: latest). path: not "
-            "allowed.",
-            "main",
-            "v1.4.2",
-            ">=1.4 <2",
-        ),
     )
-    build: Build = field(
-        default_factory=Build,
-        metadata=about("How the image is built.", {"dockerfile": "Dockerfile"}),
+    build: Build = about(
+        "How the image is built.", {"dockerfile": "Dockerfile"}, default_factory=Build
     )
-    image: Image | None = field(
+    image: Image | None = about(
+        "Where the built image is named and pushed to.",
+        {"repository": "registry.example.com/shop/api", "push": True},
         default=None,
-        metadata=about(
-            "Where the built image is named and pushed to.",
-            {"repository": "registry.example.com/shop/api", "push": True},
-        ),
     )
-    env: dict[EnvName, Value] = field(
+    env: dict[EnvName, Value] = about(
+        "Environment of the container: text exactly as written, or a reference.",
+        {"LOG_LEVEL": "info", "DATABASE_URL": {"file": "/run/secrets/database_url"}},
         default_factory=dict,
         repr=False,
-        metadata=about(
-            "Environment of the container: text exactly as written, or a reference.",
-            {"LOG_LEVEL": "info", "DATABASE_URL": {"file": "/run/secrets/database_url"}},
-        ),
     )
-    env_file: Switch = field(
-        default=False, metadata=about("Also write env as .env into the build context.", True)
+    env_file: Switch = about("Also write env as .env into the build context.", True, default=False)
+    command: Argv | None = about(
+        "Replaces the image's CMD.", ["serve", "--port", "8000"], default=None, repr=False
     )
-    command: Argv | None = field(
-        default=None,
-        repr=False,
-        metadata=about("Replaces the image's CMD.", ["serve", "--port", "8000"]),
+    entrypoint: Argv | None = about(
+        "Replaces the image's ENTRYPOINT.", ["/bin/tini", "--"], default=None, repr=False
     )
-    entrypoint: Argv | None = field(
-        default=None,
-        repr=False,
-        metadata=about("Replaces the image's ENTRYPOINT.", ["/bin/tini", "--"]),
+    user: User | None = about("User or uid[:gid].", "1000:1000", default=None)
+    workdir: AbsolutePath | None = about(
+        "Working directory in the container.", "/srv", default=None
     )
-    user: User | None = field(default=None, metadata=about("User or uid[:gid].", "1000:1000"))
-    workdir: AbsolutePath | None = field(
-        default=None, metadata=about("Working directory in the container.", "/srv")
+    ports: tuple[PortMapping, ...] = about(
+        "[address:]host:container[/udp].", ["127.0.0.1:8080:8000"], default=()
     )
-    ports: tuple[PortMapping, ...] = field(
-        default=(), metadata=about("[address:]host:container[/udp].", ["127.0.0.1:8080:8000"])
-    )
-    volumes: tuple[VolumeMapping, ...] = field(
+    volumes: tuple[VolumeMapping, ...] = about(
+        "name:/path or ./directory:/path, with :ro for read-only.",
+        ["data:/var/lib/api", "./config:/etc/api:ro"],
         default=(),
-        metadata=about(
-            "name:/path or ./directory:/path, with :ro for read-only.",
-            ["data:/var/lib/api", "./config:/etc/api:ro"],
-        ),
     )
-    networks: tuple[NetworkName, ...] = field(
+    networks: tuple[NetworkName, ...] = about(
+        "Docker networks to join, made when missing; default: one named like the project, "
+        "where apps find each other by name.",
+        ["frontend", "backend"],
         default=(),
-        metadata=about(
-            "Docker networks to join, made when missing; default: one named like the project, "
-            "where apps find each other by name.",
-            ["frontend", "backend"],
-        ),
     )
-    labels: dict[LabelKey, Raw] = field(
+    labels: dict[LabelKey, Raw] = about(
+        "Labels of the container, exactly as written.",
+        {"com.example.team": "shop"},
         default_factory=dict,
-        metadata=about(
-            "Labels of the container, exactly as written.", {"com.example.team": "shop"}
-        ),
     )
-    resources: Resources = field(
-        default_factory=Resources,
-        metadata=about("Limits of the container.", {"cpus": 1.5, "memory": "512m"}),
+    resources: Resources = about(
+        "Limits of the container.", {"cpus": 1.5, "memory": "512m"}, default_factory=Resources
     )
-    restart: RestartPolicy = field(
+    restart: RestartPolicy = about(
+        "no, always, unless-stopped or on-failure[:times].",
+        "on-failure:3",
         default="unless-stopped",
-        metadata=about("no, always, unless-stopped or on-failure[:times].", "on-failure:3"),
     )
-    replicas: Replicas = field(default=1, metadata=about("Containers of this app; 1 for now.", 1))
-    stop_grace_period: Grace = field(
-        default="10s",
-        metadata=about("From SIGTERM to SIGKILL when the container is stopped.", "30s"),
+    replicas: Replicas = about("Containers of this app; 1 for now.", 1, default=1)
+    stop_grace_period: Grace = about(
+        "From SIGTERM to SIGKILL when the container is stopped.", "30s", default="10s"
     )
-    health: Health = field(
+    health: Health = about(
+        "When a new container counts as working. Without one: the image's HEALTHCHECK, or that "
+        "it keeps running.",
+        {"http": {"port": 8000, "path": "/healthz"}},
         default_factory=Health,
-        metadata=about(
-            "When a new container counts as working. Without one: the image's HEALTHCHECK, or that "
-            "it keeps running.",
-            {"http": {"port": 8000, "path": "/healthz"}},
-        ),
     )
-    rollout: Rollout = field(
+    rollout: Rollout = about(
+        "How the old container makes room for the new one.",
+        {"strategy": "recreate"},
         default_factory=Rollout,
-        metadata=about(
-            "How the old container makes room for the new one.", {"strategy": "recreate"}
-        ),
     )
-    retention: Retention = field(
-        default_factory=Retention, metadata=about("How much history is kept.", {"images": 5})
+    retention: Retention = about(
+        "How much history is kept.", {"images": 5}, default_factory=Retention
     )
-    timeouts: Timeouts = field(
-        default_factory=Timeouts,
-        metadata=about("The longest time for each stage.", {"build": "1h"}),
+    timeouts: Timeouts = about(
+        "The longest time for each stage.", {"build": "1h"}, default_factory=Timeouts
     )
-    suspend: Switch = field(
-        default=False,
-        metadata=about("The loop leaves this app alone; by hand it still deploys.", True),
+    suspend: Switch = about(
+        "The loop leaves this app alone; by hand it still deploys.", True, default=False
     )
 
     def rules(self) -> Iterator[Rule]:
@@ -492,28 +427,20 @@ class Spec(Section):
 
     # Once loaded, `apps` has the defaults and the apps of included files in it.
 
-    version: Annotated[Literal[1], Number(1, 1, expects="1")] = field(
-        metadata=about("Version of this format.", 1)
+    version: Annotated[Literal[1], Number(1, 1, expects="1")] = about("Version of this format.", 1)
+    project: Name = about("Names everything that belongs together on a host.", "shop")
+    concurrency: Concurrency = about("Deployments side by side.", 2, default=4)
+    prune: Switch = about(
+        "Remove the containers of apps that are gone from this file.", True, default=False
     )
-    project: Name = field(
-        metadata=about("Names everything that belongs together on a host.", "shop")
-    )
-    concurrency: Concurrency = field(default=4, metadata=about("Deployments side by side.", 2))
-    prune: Switch = field(
-        default=False,
-        metadata=about("Remove the containers of apps that are gone from this file.", True),
-    )
-    defaults: Annotated[dict[str, Any], PartOf(App)] = field(
+    defaults: Annotated[dict[str, Any], PartOf(App)] = about(
+        "Fields of an app that apply to every app; an app's own fields win.",
+        {"resources": {"memory": "512m"}},
         default_factory=dict,
-        metadata=about(
-            "Fields of an app that apply to every app; an app's own fields win.",
-            {"resources": {"memory": "512m"}},
-        ),
     )
-    include: tuple[RelativePath, ...] = field(
+    include: tuple[RelativePath, ...] = about(
+        "Further files with `apps:`, by pattern, inside this file's directory.",
+        ["apps/*.yaml"],
         default=(),
-        metadata=about(
-            "Further files with `apps:`, by pattern, inside this file's directory.", ["apps/*.yaml"]
-        ),
     )
-    apps: dict[Name, App] = field(default_factory=dict, metadata=about(_APPS, _APPS_EXAMPLE))
+    apps: dict[Name, App] = about(_APPS, _APPS_EXAMPLE, default_factory=dict)
