@@ -26,7 +26,7 @@ from reconciler.spec.loaded import LoadedSpec, digest_files
 from reconciler.spec.messages import NO_APPS
 from reconciler.spec.models import App, Spec
 from reconciler.spec.nodes import compose, count_values
-from reconciler.spec.reading import DataNode, Entry, Node, Reading, entries, is_nothing
+from reconciler.spec.reading import Entry, MergedNode, Node, Reading, entries, is_nothing
 from reconciler.spec.shapes import shape_of
 from reconciler.spec.validation import SPEC, valid_apps, valid_name, validate
 
@@ -98,8 +98,15 @@ class Assembly:
         self._include(found)
         if "apps" not in found and not self.declared:
             self.to.wrong(top, "", "'apps' is missing", NO_APPS)
-        apps = DataNode("mapping", "", [], top.start_mark, self._lay_over(found.get("defaults")))
-        return self._validate(found, apps)
+        self.to.file = self.name
+        plain = {
+            name: to_data(node, SPEC.at(name), name, self.to)
+            for name, (_, node) in found.items()
+            if name != "apps"
+        }
+        apps = MergedNode(top.start_mark, self._lay_over(found.get("defaults")))
+        plain["apps"] = self._read_apps(apps)
+        return self._validate(plain, MergedNode(top.start_mark, dict(found)), apps)
 
     def _compose(self, path: Path, name: str, data: bytes) -> Node | None:
         self.files[path] = data
@@ -173,29 +180,21 @@ class Assembly:
             for name, one in self.declared.items()
         }
 
-    def _validate(self, found: Mapping[str, Entry], apps: DataNode) -> Spec | None:
+    def _read_apps(self, apps: MergedNode) -> dict[str, Any]:
+        data = {}
+        for name, (_, node) in apps.entries.items():
+            self.to.file = self.declared[name].file
+            data[name] = to_data(node, _APP, f"apps.{name}", self.to)
+        return data
+
+    def _validate(self, data: Mapping[str, Any], top: MergedNode, apps: MergedNode) -> Spec | None:
         """The spec; what is wrong in it, and between those apps that are valid, is reported."""
-        data = self._data(found, apps)
-        whole = DataNode("mapping", "", [], apps.start_mark, {**found, "apps": (apps, apps)})
-        spec = validate(data, whole, self.to)
+        top.entries["apps"] = (apps, apps)
+        spec = validate(data, top, self.to)
         valid = spec.apps if spec else valid_apps(data["apps"])
-        named = entries(apps, "apps", self.to)
-        checkable = {name: Checkable(app, *named[name]) for name, app in valid.items()}
+        checkable = {name: Checkable(app, *apps.entries[name]) for name, app in valid.items()}
         check_apps(spec.project if spec else valid_name(data.get("project")), checkable, self.to)
         return spec
-
-    def _data(self, found: Mapping[str, Entry], apps: DataNode) -> dict[str, Any]:
-        self.to.file = self.name
-        data = {
-            name: to_data(node, SPEC.at(name), name, self.to)
-            for name, (_, node) in found.items()
-            if name != "apps"
-        }
-        data["apps"] = {}
-        for name, (_, node) in entries(apps, "apps", self.to).items():
-            self.to.file = self.declared[name].file
-            data["apps"][name] = to_data(node, _APP, f"apps.{name}", self.to)
-        return data
 
 
 _PATTERN: Text = shape_of(RelativePath).marker

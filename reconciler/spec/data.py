@@ -14,7 +14,7 @@ from typing import Any
 from reconciler.spec.declare import HostPath, Number
 from reconciler.spec.messages import TRUTHS, plain_type
 from reconciler.spec.models import App
-from reconciler.spec.reading import PLAIN, DataNode, Entry, Node, Reading, entries, is_nothing
+from reconciler.spec.reading import PLAIN, Entry, MergedNode, Node, Reading, entries, is_nothing
 from reconciler.spec.shapes import NOTHING, Shape
 
 # -- defaults --------------------------------------------------------------------------------
@@ -36,7 +36,7 @@ def lay_over(base: Node, own: Node, shape: Shape, at: str, to: Reading) -> Node:
         merged[name] = (key, value)
     for name in [*_not_inherited(shape, merged, given)]:
         merged.pop(name, None)
-    return DataNode("mapping", "", [], own.start_mark, merged)
+    return MergedNode(own.start_mark, merged)
 
 
 _NOT_FOR_IMAGES = {"build", "image", "env_file"}

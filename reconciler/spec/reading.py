@@ -44,14 +44,14 @@ class Node(Protocol):
 
 
 @dataclass(slots=True)
-class DataNode:
-    """A node that no file has: made by merging two mappings."""
+class MergedNode:
+    """A mapping that no file has: made of others. Its entries are in `entries` alone."""
 
-    id: str
-    tag: str
-    value: Any
     start_mark: Mark
-    entries: dict[str, Entry] | None = None
+    entries: dict[str, Entry]
+    id: str = "mapping"
+    tag: str = ""
+    value: Any = ()
 
 
 Entry = tuple[Node, Node]
@@ -96,9 +96,8 @@ def _shorten(at: str) -> str:
 
 def entries(node: Node, at: str, to: Reading) -> dict[str, Entry]:
     """The entries of a mapping by key, merge keys (`<<`) resolved; reports duplicate keys."""
-    ready: dict[str, Entry] | None = getattr(node, "entries", None)
-    if ready is not None:
-        return ready
+    if isinstance(node, MergedNode):
+        return node.entries
     known = to.known.get(id(node))
     if known is None:
         known = to.known[id(node)] = (node, _read_entries(node, at, to))
