@@ -50,7 +50,7 @@ STAGES: Mapping[str, ModuleType] = {
 }
 REMOVE: Mapping[str, ModuleType] = {"remove": remove}
 
-MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 20
 """A deployment whose process dies this often is ended as `interrupted` instead of resumed."""
 
 REVERT_PATIENCE_SECONDS = 120.0

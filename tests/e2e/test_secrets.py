@@ -103,7 +103,7 @@ def test_credentials_inside_a_git_url_work_and_are_not_written_down(
 ) -> None:
     with GitHttp(tmp_path / "git") as host:
         host.password = SECRET
-        url = f"{host.scheme}://{host.user}:{SECRET}@{host.url(shop.repo.path).partition('://')[2]}"
+        url = f"{host.scheme}://{host.user}:{SECRET}@{host.url('app').partition('://')[2]}"
         shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": "private"})
         shop.app(source={"git": url})
         outputs = [shop.apply("-v"), shop.run("deploy", "api"), shop.run("redeploy", "api")]
