@@ -155,7 +155,7 @@ def _handler(server: GitHttp) -> type[BaseHTTPRequestHandler]:
                 "PATH": os.environ["PATH"],
                 "GIT_PROJECT_ROOT": str(server.root),
                 "GIT_HTTP_EXPORT_ALL": "1",
-                "GIT_CONFIG_GLOBAL": os.environ["GIT_CONFIG_GLOBAL"],
+                "GIT_CONFIG_GLOBAL": os.environ.get("GIT_CONFIG_GLOBAL", "/dev/null"),
                 "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
                 "PATH_INFO": path,
                 "QUERY_STRING": query,
