@@ -5,14 +5,19 @@ Never what runs, waits, serves, or was the last to succeed; never an image that 
 
 from __future__ import annotations
 
+import contextlib
+import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from reconciler.errors import ReconcilerError
 from reconciler.host.images import BuiltImage, list_built, remove_image
 from reconciler.pipeline.context import Tools
 from reconciler.spec.loader import LoadedSpec
+from reconciler.spec.models import App
+from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment
 from reconciler.state.store import Store
 
@@ -58,6 +63,16 @@ def clear_app(tools: Tools, app: str, keep: Keep, *, dry_run: bool) -> Freed:
     _clear_images(tools, app, keep.images, freed, dry_run=dry_run)
     _clear_deployments(tools.store, app, keep.deployments, freed, dry_run=dry_run)
     return freed
+
+
+def keep_to_retention(tools: Tools, row: Deployment) -> None:
+    """After a successful deployment: what its app's `retention` doesn't keep goes.
+
+    What can't go now goes after the next one, or with `gc`.
+    """
+    retention = from_plain(App, row.read_request().spec).retention
+    with contextlib.suppress(ReconcilerError):
+        clear_app(tools, row.app, Keep(retention.deployments, retention.images), dry_run=False)
 
 
 def collect_garbage(tools: Tools, loaded: LoadedSpec, *, dry_run: bool) -> Freed:
@@ -143,13 +158,22 @@ def _name(image: BuiltImage) -> str:
 
 def _clear_deployments(store: Store, app: str, count: int, freed: Freed, *, dry_run: bool) -> None:
     ended = [row for row in store.list_deployments(app, -1) if row.ended]
-    protected = {row.id for row in ended[:count]} | _protected_deployments(store, app)
-    old = [row for row in ended if row.id not in protected]
+    protected = _protected_deployments(store, app)
+    oldest = _oldest_kept(ended, count)
+    old = [row for row in ended if row.seq < oldest and row.id not in protected]
     for row in old:
         freed.deployments.append(row.id)
         freed.log_bytes += _file_size(store.log_path(app, row.id))
     if not dry_run:
         _forget_deployments(store, old)
+
+
+def _oldest_kept(ended: Sequence[Deployment], count: int) -> float:
+    """The row number from which on all stay. Superseded ones never ran, and don't count."""
+    ran = [row for row in ended if row.outcome != "superseded"]
+    if count == 0:
+        return math.inf
+    return ran[count - 1].seq if len(ran) > count else -math.inf
 
 
 def _protected_deployments(store: Store, app: str) -> set[str]:

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from reconciler import queue
+from reconciler.engine.cleanup import keep_to_retention
 from reconciler.errors import Interrupted, Stopped
 from reconciler.host.job import Cancellation
 from reconciler.host.owner import current_owner
@@ -142,7 +143,9 @@ class Workers:
         if self._stop.is_set():
             cancel.cancel(Interrupted("interrupted", app=claim.deployment.app))
         try:
-            run_deployment(self._tools, claim, cancel)
+            row = run_deployment(self._tools, claim, cancel)
+            if row is not None and row.outcome == "succeeded":
+                keep_to_retention(self._tools, row)
         finally:
             self._leases.drop(claim)
             with self._changed:

@@ -435,6 +435,11 @@ def test_gc_keeps_as_many_as_retention_says(shop: Shop) -> None:
     for page in ("one", "two", "three", "four"):
         shop.repo.commit({"index.html": page})
         shop.apply()
+    assert len(shop.images()) == 2
+    shop.app(retention={"images": 1, "deployments": 1})
+    dry = shop.run("gc", "--dry-run", "-o", "json").json
+    assert (len(dry["images"]), len(dry["deployments"])) == (1, 1)
+    shop.app(retention={"images": 2, "deployments": 2})
     shop.run("gc")
     assert len(shop.images()) == 2
     assert len(shop.history()) == 2
