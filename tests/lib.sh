@@ -71,6 +71,10 @@ install_packages() (
 # ensure_venv [EXTRA]: a virtualenv with this tree installed, editable, at the versions of
 # constraints.txt. It's kept for the next run, until the versions or the tree's place change.
 ensure_venv() {
+    if [ -x "${RECONCILER_VENV:-}/bin/reconcile" ]; then # tests/run.sh has made one already
+        PATH=$RECONCILER_VENV/bin:$PATH
+        return
+    fi
     local python=${PYTHON:-python3} cache=${XDG_CACHE_HOME:-$HOME/.cache}/reconciler-venvs key
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or later is needed."
     "$python" -c 'import ensurepip, venv' 2>/dev/null || install_packages python3-venv

@@ -61,6 +61,11 @@ prepare() {
     ensure_venv dev
 }
 
+quickstart() {
+    local log=$PYTEST_DEBUG_TEMPROOT/quickstart.log
+    RECONCILER_VENV=$VENV bash examples/quickstart.sh >"$log" 2>&1 || { cat "$log"; return 1; }
+}
+
 # selects MARKERS ARGUMENT…: whether pytest finds tests, or an error to report.
 selects() {
     local code=0
@@ -84,6 +89,7 @@ step 'ruff format' ruff format --check .
 step 'ruff check' ruff check .
 step 'mypy' mypy -p reconciler -p tests.support -m tests.conftest
 step 'lint-imports' lint-imports
+if [ $# = 0 ]; then step 'quickstart' quickstart; fi
 if ! selects benchmark "$@"; then
     last 'tests' pytest -n 2 -m 'not benchmark' "$@"
 else
