@@ -1,6 +1,6 @@
 """pydantic checks the data, and each of its errors becomes a sentence at its place in the file.
 
-The only module that uses pydantic, which is imported when something is validated.
+pydantic is imported when something is validated. Beside this module only `schema` uses it.
 """
 
 from __future__ import annotations
@@ -83,8 +83,9 @@ def _find_place(error: ErrorDetails, top: Node, to: Reading) -> _Place:
     place = _Place(top, SPEC)
     tags: tuple[str, ...] = ()
     for step in error["loc"]:
-        if step == "[key]" and error["type"] != "unexpected_keyword_argument":
-            place.node, place.shape = place.key or place.node, place.around.key or place.shape
+        names = place.around.key
+        if step == "[key]" and names and error["type"] != "unexpected_keyword_argument":
+            place.node, place.shape = place.key or place.node, names  # the name is wrong
         elif place.shape.choices:  # the kind that pydantic chose
             tags = tuple(place.shape.tags)
             place.shape = place.shape.choices[str(step)]

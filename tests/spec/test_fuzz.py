@@ -64,7 +64,9 @@ def test_file_cut_short(text, data):
 
 
 _names = st.one_of(
-    st.sampled_from([*fields_of(App), "http", "port", "git", "path", "image", "env", "file", "A"]),
+    st.sampled_from(
+        [*fields_of(App), "http", "port", "git", "path", "image", "env", "file", "A", "[key]"]
+    ),
     st.text(max_size=5),
 )
 _scalars = st.one_of(
