@@ -21,6 +21,7 @@ from reconciler.plan.states import (
     Container,
     Desired,
     DesiredApp,
+    Facts,
     Observed,
     Recorded,
     RecordedApp,
@@ -153,7 +154,15 @@ def _broken(view: _View) -> str:
         return f"container exited with {container.exit_code}"
     if container.state != "running":
         return f"container is {container.state}"
-    return "container is unhealthy" if container.health == "unhealthy" else ""
+    unhealthy = container.health == "unhealthy" and not _has_own_check(view.serving.settings)
+    return "container is unhealthy" if unhealthy else ""
+
+
+def _has_own_check(settings: Facts) -> bool:
+    """Whether the spec says how to check; the image's own HEALTHCHECK then means nothing."""
+    return any(
+        name.startswith(("health.http", "health.tcp", "health.command")) for name in settings
+    )
 
 
 def _serving_container(view: _View) -> Container | None:
@@ -190,7 +199,8 @@ def _adoptable(view: _View, desired: DesiredApp) -> Container | None:
     """A running container that is what is desired, after the state was lost."""
     wanted = build_hash(desired.build)
     for container in view.containers:
-        works = container.state == "running" and container.health != "unhealthy"
+        healthy = container.health != "unhealthy" or _has_own_check(desired.settings)
+        works = container.state == "running" and healthy
         same_run = container.run_hash == run_hash(container.image_id, desired.run)
         if works and same_run and container.build_hash == wanted:
             return container

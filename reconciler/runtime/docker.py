@@ -33,7 +33,7 @@ from pathlib import Path
 from reconciler.errors import DeployError
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
-from reconciler.host.labels import LABEL_APP
+from reconciler.host.labels import LABEL_APP, LABEL_PROJECT
 from reconciler.host.refusals import disk_full, is_disk_full
 from reconciler.plan.states import Observed
 from reconciler.runtime.background import call_cancellable
@@ -56,7 +56,7 @@ from reconciler.runtime.docker_errors import (
 from reconciler.runtime.docker_instance import DockerInstance
 from reconciler.runtime.docker_networks import ensure_network
 from reconciler.runtime.docker_observe import observe, published_ports
-from reconciler.spec.scalars import parse_port
+from reconciler.spec.scalars import parse_port, parse_volume
 
 IN_FLIGHT_SECONDS = 10.0
 """How long the engine may be at work for a process that died: the name is taken, and what has
@@ -102,6 +102,7 @@ class DockerRuntime:
         """The id of the new container, after everything that can be refused was asked for."""
         self._check_name(workload, crew)
         self._check_ports(workload, crew)
+        self._check_volumes(workload)
         for network in call.networks:
             ensure_network(self._api, network, our_labels(workload), self._locks, job)
         for member in crew.members:
@@ -247,6 +248,21 @@ class DockerRuntime:
         for port in wanted:
             if holder := port_holder(published, port):
                 raise port_taken(port, workload.app, holder)
+
+    def _check_volumes(self, workload: Workload) -> None:
+        """Refuse another project's volume: two databases in one directory destroy each other.
+
+        A volume that nobody has labelled was made by hand, and may be used.
+        """
+        for volume in map(parse_volume, workload.spec.volumes):
+            found = None if volume.is_bind else self._api.volume(volume.source)
+            owner = ((found or {}).get("Labels") or {}).get(LABEL_PROJECT, workload.project)
+            if owner != workload.project:
+                raise DeployError(
+                    f"the volume {volume.source} belongs to the project {owner}",
+                    app=workload.app,
+                    todo=f"Name it {workload.project}-{volume.source}, for instance.",
+                )
 
     def _published(self) -> list[tuple[str, int, str, str]]:
         return published_ports(self._api.list_running())

@@ -122,6 +122,12 @@ class DockerApi:
         output = self._send("POST", f"/exec/{made}/start", body=start).body
         return self._send("GET", f"/exec/{made}/json").json()["ExitCode"], _demultiplex(output)
 
+    # -- volumes -----------------------------------------------------------------------------
+
+    def volume(self, name: str) -> Document | None:
+        """All about a named volume; None when there is none."""
+        return self._find(f"/volumes/{name}")
+
     # -- networks ----------------------------------------------------------------------------
 
     def networks(self, name: str) -> Sequence[Document]:

@@ -191,6 +191,15 @@ def test_volume_outlives_its_containers(docker_bench: DockerBench) -> None:
     assert volume["Labels"]["reconciler.app"] == f"{docker_bench.project}/web"
 
 
+def test_volume_of_another_project_is_refused(docker_bench: DockerBench) -> None:
+    name = f"{docker_bench.project}-theirs"
+    docker_bench.engine.docker("volume", "create", "--label", "reconciler.project=other", name)
+    old = docker_bench.settled()
+    error = refusal(docker_bench, volumes=[f"{name}:/data"])
+    assert "belongs to the project other" in error.what
+    assert docker_bench.engine.inspect(old.id)["State"]["Running"]
+
+
 def test_volume_of_somebody_else_is_used(docker_bench: DockerBench) -> None:
     name = f"{docker_bench.project}-data"
     docker_bench.engine.docker("volume", "create", name)
