@@ -88,9 +88,9 @@ class Shop:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start it and go on."""
+        """Start it and go on. It hears SIGINT, also where the tests themselves don't."""
         return subprocess.Popen(
-            self.command(*arguments),
+            ["env", "--default-signal=INT", *self.command(*arguments)],
             env=self.env(), cwd=self.directory, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
