@@ -11,7 +11,7 @@ with a token; every write names the token, so a process that lost its lease can'
 from __future__ import annotations
 
 import json
-import secrets
+import os
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 def new_id(now: float) -> str:
     """13 letters and digits: the time in milliseconds, then chance. Sorts by time."""
-    number, digits = (int(now * 1000) << 20) | secrets.randbits(20), ""
+    number, digits = (int(now * 1000) << 20) | int.from_bytes(os.urandom(4)) >> 12, ""
     for _ in range(13):
         number, rest = divmod(number, 32)
         digits = _ALPHABET[rest] + digits

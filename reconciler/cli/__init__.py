@@ -5,7 +5,9 @@ Commands are loaded when they are used, so that each pays only for what it does.
 
 from __future__ import annotations
 
+import gc
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -86,7 +88,14 @@ def cli() -> None:
 
 def main() -> None:
     """The console script `reconcile`."""
-    sys.exit(run(sys.argv[1:]))
+    gc.set_threshold(50_000, 20, 20)  # imports and a spec make much that lives, and no garbage
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (BrokenPipeError, ValueError):
+        pass  # nobody reads any more
+    os._exit(code)  # taking every module apart costs a tenth of a command, and frees nothing
 
 
 def run(arguments: list[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,11 +11,12 @@ from reconciler.cli.options import Options, common_options
 from reconciler.cli.output import colour, print_json
 from reconciler.cli.progress import show_progress
 from reconciler.engine.desired import Policy
-from reconciler.engine.documents import history_document, plan_document
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
 from reconciler.plan.actions import UNSETTLED, Action
-from reconciler.state.records import Deployment
+
+if TYPE_CHECKING:
+    from reconciler.state.records import Deployment
 
 
 @click.command()
@@ -53,6 +55,8 @@ def apply(options: Options, no_wait: bool, prune: bool | None, allow_removals: i
         else:
             rows = []
         if options.json:
+            from reconciler.engine.documents import history_document, plan_document
+
             plan = plan_document(done.snapshot.plan)
             print_json({**plan, **history_document(tools.store, rows)})
     if not options.json:

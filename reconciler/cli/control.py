@@ -15,7 +15,7 @@ from reconciler.engine.documents import deployment_document
 from reconciler.engine.follow import follow_log
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import SpecError, UsageError
-from reconciler.pipeline.context import Tools, learn_urls
+from reconciler.pipeline.tools import Tools, learn_urls
 from reconciler.queue import cancel_waiting, is_orphan
 from reconciler.spec.scalars import seconds
 from reconciler.state.records import Deployment

@@ -47,7 +47,7 @@ def plan(
     ! quarantine      failed before, and nothing has changed since
     """
     from reconciler.engine.documents import plan_document
-    from reconciler.engine.reconcile import take_snapshot
+    from reconciler.engine.snapshot import take_snapshot
     from reconciler.engine.wiring import open_tools
 
     loaded = options.load()

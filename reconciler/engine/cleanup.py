@@ -14,8 +14,8 @@ from pathlib import Path
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.images import BuiltImage, list_built, remove_image
-from reconciler.pipeline.context import Tools
-from reconciler.spec.loader import LoadedSpec
+from reconciler.pipeline.tools import Tools
+from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment

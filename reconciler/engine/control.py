@@ -14,12 +14,12 @@ from reconciler.errors import Stopped, UsageError
 from reconciler.host.job import Cancellation, Job
 from reconciler.host.lock import locked
 from reconciler.host.owner import current_owner, is_alive, pid_of
-from reconciler.pipeline.context import Tools
 from reconciler.pipeline.ending import stop_reason
 from reconciler.pipeline.runner import run_deployment
+from reconciler.pipeline.tools import Tools
 from reconciler.plan.hashes import target_hash
 from reconciler.source.base import Resolved
-from reconciler.spec.loader import LoadedSpec
+from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.apps import HoldRow, set_hold
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Deployment, Request

@@ -10,15 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler.builder.backend import start_choosing
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.host.job import Job
-from reconciler.pipeline.context import Tools, fingerprint_env, learn_urls, read_env
+from reconciler.pipeline.tools import Tools, fingerprint_env, learn_urls, read_env
 from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
-from reconciler.spec.loader import LoadedSpec
+from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource
 
 Found = tuple[Resolved, Content] | ReconcilerError
@@ -96,6 +95,8 @@ class Resolver:
                 groups[self._base_dir(one)].append((one, outcome))
         news = [one for group in groups.values() for one, _ in group]
         if not all(isinstance(one.source, ImageSource) for one in news):
+            from reconciler.builder.backend import start_choosing
+
             start_choosing(self.tools.engine)  # something new is likely to be built
         for base_dir, group in groups.items():
             answers = fingerprint_all(self.tools.workplace(base_dir), group, self.job)

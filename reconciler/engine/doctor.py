@@ -14,7 +14,7 @@ from reconciler.host.job import Job
 from reconciler.host.process import Command, run_command
 from reconciler.host.secrets import Secrets
 from reconciler.queue import is_orphan
-from reconciler.spec.loader import LoadedSpec
+from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import ImageSource
 from reconciler.state.store import Store
 

@@ -9,11 +9,11 @@ from reconciler.engine.documents import (
     plan_document,
     status_document,
 )
-from reconciler.engine.reconcile import Snapshot, take_snapshot
-from reconciler.pipeline.context import Tools
+from reconciler.engine.snapshot import Snapshot, take_snapshot
+from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import Plan
 from reconciler.plan.planner import short
-from reconciler.spec.loader import LoadedSpec
+from reconciler.spec.loaded import LoadedSpec
 
 NEXT = {
     "deploy": "The next pass deploys it",

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reconciler import queue
-from reconciler.engine.desired import Policy, Resolver, Target, make_desired
-from reconciler.engine.requests import Asked, heal_request, remove_request, target_request
-from reconciler.errors import ReconcilerError
-from reconciler.events import Event
+from reconciler.engine.desired import Policy
+from reconciler.engine.snapshot import Snapshot, take_snapshot
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
-from reconciler.pipeline.context import Tools
-from reconciler.plan.actions import Action, Plan
-from reconciler.plan.hashes import build_hash
-from reconciler.plan.planner import make_plan
-from reconciler.plan.states import Container, Observed, Recorded
-from reconciler.runtime.base import Workload
-from reconciler.spec.loader import LoadedSpec
-from reconciler.spec.models import App
-from reconciler.spec.plain import from_plain
-from reconciler.state.apps import Version, adopt, record_version
-from reconciler.state.recorded import read_recorded
-from reconciler.state.records import Deployment, Request
+from reconciler.pipeline.tools import Tools
+from reconciler.spec.loaded import LoadedSpec
+
+if TYPE_CHECKING:
+    from reconciler.state.records import Deployment
 
 LOCK_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """The three states at one moment, the targets behind desired, and the plan."""
-
-    targets: Mapping[str, Target]
-    recorded: Recorded
-    observed: Observed
-    plan: Plan
 
 
 @dataclass(frozen=True)
@@ -51,27 +27,6 @@ class Pass:
     on_their_way: tuple[str, ...]
 
 
-def take_snapshot(
-    tools: Tools, loaded: LoadedSpec, policy: Policy, job: Job | None = None
-) -> Snapshot:
-    """Resolve and observe side by side, and plan. Changes nothing.
-
-    Raises `EngineUnavailable` when the engine can't be observed; errors of single apps are
-    `block` actions in the plan.
-    """
-    project = loaded.spec.project
-    with ThreadPoolExecutor(1, thread_name_prefix="observe") as pool:
-        observing = pool.submit(tools.runtime.observe, project)
-        recorded = read_recorded(tools.store, project)
-        names = [f"{project}/{name}" for name in loaded.spec.apps]
-        targets = Resolver(tools, loaded, recorded, job or Job()).resolve(names)
-        observed = observing.result()
-    desired = make_desired(loaded, targets, policy)
-    now = datetime.fromtimestamp(tools.clock(), UTC)
-    plan = make_plan(desired, recorded, observed, now)
-    return Snapshot(targets, recorded, observed, plan)
-
-
 def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> Pass:
     """Plan, write down what needs no deployment, and ask for the deployments that are due.
 
@@ -79,7 +34,11 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
     """
     with locked(tools.store.directory / "pass.lock", Job(), LOCK_SECONDS):
         snapshot = take_snapshot(tools, loaded, policy)
-        enqueuer = _Enqueuer(tools, snapshot, trigger)
+        if not snapshot.plan.actions:
+            return Pass(snapshot, (), ())
+        from reconciler.engine.enqueue import Enqueuer
+
+        enqueuer = Enqueuer(tools, snapshot, trigger)
         queued = [row for action in snapshot.plan.actions if (row := enqueuer.apply(action))]
     due = {row.app for row in queued}
     waiting = [
@@ -89,90 +48,3 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
         for deployment in snapshot.recorded.apps[action.app].in_flight
     ]
     return Pass(snapshot, tuple(queued), tuple(waiting))
-
-
-@dataclass(frozen=True)
-class _Enqueuer:
-    """Carries actions out, without deciding anything."""
-
-    tools: Tools
-    snapshot: Snapshot
-    trigger: str
-
-    def apply(self, action: Action) -> Deployment | None:
-        """The deployment that was asked for, if the action needs one."""
-        if action.kind in ("deploy", "restart", "push", "heal", "remove"):
-            request = self._request(action)
-            return queue.put(self.tools.store, request, self.tools.clock())
-        if action.kind == "record":
-            self._record(action)
-        elif action.kind == "clean":
-            self._clean(action)
-        return None
-
-    def _request(self, action: Action) -> Request:
-        asked = Asked(action.kind, self.trigger, action.cause, stages=action.stages)
-        if action.kind in ("deploy", "restart"):
-            target = self.snapshot.targets[action.app]
-            return target_request(target, asked, self._known_image(action, target))
-        if action.kind == "push":
-            serving = self.snapshot.recorded.apps[action.app].serving
-            image_id = serving.image_id if serving else ""
-            return target_request(self.snapshot.targets[action.app], asked, image_id)
-        served = self._served(action.app)
-        return (
-            heal_request(served, asked)
-            if action.kind == "heal"
-            else remove_request(action.app, served, asked)
-        )
-
-    def _known_image(self, action: Action, target: Target) -> str:
-        """For a restart, the image that serves now or was built before."""
-        if action.kind != "restart":
-            return ""
-        recorded = self.snapshot.recorded.apps[action.app]
-        wanted = build_hash(target.desired.build)
-        if recorded.serving and build_hash(recorded.serving.build) == wanted:
-            return recorded.serving.image_id
-        return recorded.images.get(wanted, "")
-
-    def _served(self, app: str) -> Deployment | None:
-        recorded = self.snapshot.recorded.apps.get(app)
-        if recorded is None or recorded.serving is None:
-            return None
-        return self.tools.store.find_deployment(recorded.serving.deployment)
-
-    def _record(self, action: Action) -> None:
-        target = self.snapshot.targets[action.app]
-        desired = target.desired
-        version = Version(desired.revision, desired.resolved, desired.settings)
-        with self.tools.store.transaction() as connection:
-            if action.containers:
-                adopt(connection, self._adopted(action, target), self.tools.clock())
-            record_version(connection, action.app, version)
-        self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))
-
-    def _adopted(self, action: Action, target: Target) -> tuple[Request, Container, str]:
-        asked = Asked("adopt", self.trigger, action.cause)
-        containers = self.snapshot.observed.apps[action.app]
-        container = next(c for c in containers if c.id == action.containers[0])
-        facts = {"build": dict(target.desired.build), "run": dict(target.desired.run)}
-        request = target_request(target, asked, container.image_id)
-        return request, container, json.dumps(facts, ensure_ascii=False)
-
-    def _clean(self, action: Action) -> None:
-        served = self._served(action.app)
-        if served is None:
-            return
-        request = served.read_request()
-        app = from_plain(App, request.spec)
-        workload = Workload(action.app, served.id, served.image_id, app, {}, self._base(request))
-        try:
-            self.tools.runtime.settle(workload, Job(action.app))
-        except ReconcilerError:
-            return  # left over for the next pass; nothing depends on it
-        self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))
-
-    @staticmethod
-    def _base(request: Request) -> Path:
-        return Path(request.base_dir)

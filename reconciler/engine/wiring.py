@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,13 +11,15 @@ from reconciler.engine.retry import next_delay
 from reconciler.events import Listener, ignore
 from reconciler.host.engine import Engine
 from reconciler.host.secrets import Redactor
-from reconciler.pipeline.context import Tools
+from reconciler.pipeline.tools import Tools
 from reconciler.runtime import RUNTIMES
 from reconciler.state.store import Store
 
 
 def retry_delay(error: BaseException, attempts: int) -> float | None:
     """`next_delay` with real chance."""
+    import random
+
     return next_delay(error, attempts, random.random())  # noqa: S311 - spreads tries
 
 

@@ -16,9 +16,9 @@ from reconciler.engine.cleanup import keep_to_retention
 from reconciler.errors import Interrupted, Stopped
 from reconciler.host.job import Cancellation
 from reconciler.host.owner import current_owner
-from reconciler.pipeline.context import Tools
 from reconciler.pipeline.ending import stop_reason
 from reconciler.pipeline.runner import run_deployment
+from reconciler.pipeline.tools import Tools
 from reconciler.queue import Claim
 from reconciler.state.records import Deployment
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import functools
-import hmac
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler.events import Event, Listener, ignore
-from reconciler.host.engine import Engine
+from reconciler.events import Event
 from reconciler.host.job import Job
 from reconciler.host.labels import (
     LABEL_APP,
@@ -19,78 +17,16 @@ from reconciler.host.labels import (
     LABEL_REVISION,
     LABEL_RUN_HASH,
 )
-from reconciler.host.secrets import Redactor, Secrets
+from reconciler.host.secrets import Secrets
+from reconciler.pipeline.tools import Tools, fingerprint_env, read_env
 from reconciler.plan.facts import build_facts, run_facts
 from reconciler.plan.hashes import build_hash, run_hash
 from reconciler.plan.states import Facts
 from reconciler.queue import Claim
-from reconciler.runtime.base import Instance, Runtime, Workload
-from reconciler.source.base import Resolved, Source, Wanted, Workplace
-from reconciler.spec.models import App, GitSource
-from reconciler.spec.urls import has_credentials, strip_credentials
+from reconciler.runtime.base import Instance, Workload
+from reconciler.source.base import Resolved, Source, Wanted
+from reconciler.spec.models import App
 from reconciler.state.records import Deployment, Request
-from reconciler.state.store import Store
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a process makes once and all its deployments share.
-
-    `clock`: seconds since 1970. `retry_delay`: from an error and the number of failed tries to
-    the seconds until the next, None when trying the same again can't help. `urls`: from git URLs
-    as they are written down to those of the spec, with the credentials inside them.
-    """
-
-    store: Store
-    engine: Engine
-    runtime: Runtime
-    redactor: Redactor
-    clock: Callable[[], float]
-    retry_delay: Callable[[BaseException, int], float | None]
-    listen: Listener = ignore
-    urls: dict[str, str] = field(default_factory=dict)
-
-    def secrets(self, base_dir: Path) -> Secrets:
-        """A reader of references for a spec in `base_dir`."""
-        return Secrets(base_dir, self.redactor)
-
-    def workplace(self, base_dir: Path) -> Workplace:
-        """Where sources work for a spec in `base_dir`."""
-        return Workplace(self.store.directory, base_dir, self.secrets(base_dir), self.engine)
-
-
-def learn_urls(apps: Iterable[App], urls: dict[str, str]) -> None:
-    """Remember the git URLs that carry credentials, for `with_credentials`."""
-    for app in apps:
-        if isinstance(app.source, GitSource) and has_credentials(app.source.git):
-            urls[strip_credentials(app.source.git)] = app.source.git
-
-
-def with_credentials(app: App, urls: Mapping[str, str]) -> App:
-    """The section with the git URL that the spec has, where this process has read the spec."""
-    if isinstance(app.source, GitSource) and app.source.git in urls:
-        return replace(app, source=replace(app.source, git=urls[app.source.git]))
-    return app
-
-
-def read_env(app_name: str, app: App, secrets: Secrets) -> dict[str, str]:
-    """The environment's values. Raises `SecretError`."""
-    return {
-        name: value
-        if isinstance(value, str)
-        else secrets.read(value, app=app_name, what=f"env.{name}")
-        for name, value in app.env.items()
-    }
-
-
-def fingerprint_env(app: App, env: Mapping[str, str], key: bytes) -> dict[str, str]:
-    """The environment for facts: plain text as it is, secrets as keyed fingerprints."""
-    return {
-        name: env[name]
-        if isinstance(value, str)
-        else "secret:" + hmac.digest(key, env[name].encode(), "sha256").hex()[:24]
-        for name, value in app.env.items()
-    }
 
 
 @dataclass

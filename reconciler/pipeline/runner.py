@@ -31,10 +31,11 @@ from reconciler.host.job import Cancellation, Job
 from reconciler.host.owner import describe_process, is_alive, pid_of
 from reconciler.host.process import end_group
 from reconciler.pipeline import build, clone, deploy, health, push, remove
-from reconciler.pipeline.context import Context, Tools, with_credentials
+from reconciler.pipeline.context import Context
 from reconciler.pipeline.ending import describe_end, stop_reason
 from reconciler.pipeline.images import find_image
 from reconciler.pipeline.log import DeploymentLog
+from reconciler.pipeline.tools import Tools, with_credentials
 from reconciler.queue import Claim, Ending, StageResult
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain

@@ -15,14 +15,39 @@ from functools import partial
 
 from reconciler.errors import ReconcilerError
 from reconciler.host.job import Job
-from reconciler.source.base import Content, MakeSource, Outcome, Version, Wanted, Workplace
+from reconciler.source.base import (
+    Content,
+    MakeSource,
+    Outcome,
+    Source,
+    Version,
+    Wanted,
+    Workplace,
+)
 from reconciler.source.fanout import ask_all, take
-from reconciler.source.git import GitSource
-from reconciler.source.image import ImageSource
-from reconciler.source.path import PathSource
 from reconciler.spec import models
 
-SOURCES: Mapping[str, MakeSource] = {"git": GitSource, "path": PathSource, "image": ImageSource}
+
+def _git(workplace: Workplace) -> Source:
+    from reconciler.source.git import GitSource
+
+    return GitSource(workplace)
+
+
+def _path(workplace: Workplace) -> Source:
+    from reconciler.source.path import PathSource
+
+    return PathSource(workplace)
+
+
+def _image(workplace: Workplace) -> Source:
+    from reconciler.source.image import ImageSource
+
+    return ImageSource(workplace)
+
+
+SOURCES: Mapping[str, MakeSource] = {"git": _git, "path": _path, "image": _image}
+"""Imported at first use: a spec pays only for the kinds that it names."""
 
 
 def kind_of(source: models.Source) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import sqlite3
 import threading
@@ -61,7 +60,7 @@ class Store:
             if not path.exists() or path.stat().st_size == 0:
                 temporary = path.with_name(f"key.{os.getpid()}")
                 temporary.touch(mode=0o600)
-                temporary.write_bytes(secrets.token_bytes(32))
+                temporary.write_bytes(os.urandom(32))
                 try:
                     os.link(temporary, path)  # the first process wins, and no key is half written
                 except FileExistsError:

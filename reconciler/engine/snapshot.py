@@ -1,0 +1,55 @@
+"""The three states at one moment, and the plan that follows. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.engine.desired import Policy, Resolver, Target, make_desired
+from reconciler.errors import ReconcilerError
+from reconciler.host.job import Job
+from reconciler.pipeline.tools import Tools
+from reconciler.plan.actions import Plan
+from reconciler.plan.planner import make_plan
+from reconciler.plan.states import Observed, Recorded
+from reconciler.source.fanout import ask_all
+from reconciler.spec.loaded import LoadedSpec
+from reconciler.state.recorded import read_recorded
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The three states, the targets behind desired, and the plan."""
+
+    targets: Mapping[str, Target]
+    recorded: Recorded
+    observed: Observed
+    plan: Plan
+
+
+def take_snapshot(
+    tools: Tools, loaded: LoadedSpec, policy: Policy, job: Job | None = None
+) -> Snapshot:
+    """Resolve and observe side by side, and plan.
+
+    Raises `EngineUnavailable` when the engine can't be observed; errors of single apps are
+    `block` actions in the plan.
+    """
+    project = loaded.spec.project
+    names = [f"{project}/{name}" for name in loaded.spec.apps]
+    recorded = read_recorded(tools.store, project)
+    resolver = Resolver(tools, loaded, recorded, job or Job())
+    questions: dict[str, Callable[[], Any]] = {
+        "observed": lambda: tools.runtime.observe(project),
+        "targets": lambda: resolver.resolve(names),
+    }
+    answers: dict[str, Any] = ask_all(questions, resolver.job)
+    for answer in answers.values():
+        if isinstance(answer, ReconcilerError):
+            raise answer
+    targets, observed = answers["targets"], answers["observed"]
+    now = datetime.fromtimestamp(tools.clock(), UTC)
+    plan = make_plan(make_desired(loaded, targets, policy), recorded, observed, now)
+    return Snapshot(targets, recorded, observed, plan)
