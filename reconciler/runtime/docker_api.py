@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from reconciler.errors import DeployError
 from reconciler.host.engine import Answer, Engine, Request
+from reconciler.host.refusals import disk_full, is_disk_full
 
 Document = Mapping[str, Any]
 
@@ -197,3 +200,14 @@ def _frames(data: bytes) -> Iterator[bytes]:
         length = int.from_bytes(data[at + 4 : at + 8], "big")
         yield data[at + 8 : at + 8 + length]
         at += 8 + length
+
+
+@contextmanager
+def refusals(app: str) -> Iterator[None]:
+    """Nothing but errors of our tree comes out of the block: `DeployError`, `DiskFull`."""
+    try:
+        yield
+    except Refused as error:
+        if is_disk_full(error.text):
+            raise disk_full(error.text, app) from error
+        raise DeployError(f"the engine refused: {error.text}", app=app) from error

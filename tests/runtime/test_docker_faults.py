@@ -7,7 +7,7 @@ import pytest
 from reconciler.errors import DeployError, DiskFull, HealthError
 from reconciler.host.engine import Answer, Engine, Request
 from reconciler.host.job import Job
-from reconciler.runtime import docker, docker_instance
+from reconciler.runtime import docker_instance, docker_swap
 from reconciler.runtime.docker import DockerRuntime
 from reconciler.runtime.docker_api import DockerApi
 from tests.runtime.bench import DockerBench, make_double
@@ -112,7 +112,7 @@ def test_create_refused_for_a_name(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Of something that can't be seen and doesn't go away."""
-    monkeypatch.setattr(docker, "IN_FLIGHT_SECONDS", 0.2)
+    monkeypatch.setattr(docker_swap, "IN_FLIGHT_SECONDS", 0.2)
     text = "Conflict. The container name /x is already in use by container 12."
     refusing.refuse("/containers/create", 409, text, times=100)
     with pytest.raises(DeployError, match="already in use"):

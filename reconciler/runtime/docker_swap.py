@@ -1,0 +1,261 @@
+"""Containers on one Docker engine, strategy `recreate`: the old one stops, the new one starts.
+
+What `deploy` does in this order, and what a crash behind each step leaves:
+
+    1  create the new container         old serves; a container that never started beside it
+    2  rename the old to …-previous-…   old serves, marked as one that has to come back
+    3  its restart policy becomes "no"  the same; from here no restart of the engine starts both
+    4  stop it, with its grace period   nothing serves; the old one can be started
+    5  start the new one                new serves, not verified, the old one set aside
+       (health check)
+    6  settle: remove all others        new serves
+    7  rename the new to the app's name done
+
+Everything that can be refused without stopping anything (image, mounts, limits, names, ports of
+other containers) is refused at 1. `deploy` again goes on where it ended, as each step looks at
+what is there; `revert` removes the new one and, from 2 on, lets the old one serve again and takes
+its mark away last. One that still runs at that point may have been told to stop already, so it is
+restarted at once rather than left to end some seconds later.
+
+Named volumes and networks are never removed. An anonymous volume (a `VOLUME` of the image that
+`volumes` doesn't cover) stays behind when a container that served is removed, and the log names
+it, as it may hold data; that of a container that never got verified goes with it.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.errors import DeployError
+from reconciler.host.job import Job
+from reconciler.host.labels import LABEL_APP, LABEL_PROJECT
+from reconciler.host.refusals import is_disk_full
+from reconciler.runtime.background import call_cancellable
+from reconciler.runtime.base import Workload
+from reconciler.runtime.docker_api import DockerApi, Refused, refusals
+from reconciler.runtime.docker_config import (
+    MANY_NETWORKS_VERSION,
+    CreateCall,
+    make_create_call,
+    our_labels,
+    restart_policy,
+)
+from reconciler.runtime.docker_crew import Crew, Member, parse_crew
+from reconciler.runtime.docker_errors import (
+    explain_refusal,
+    port_holder,
+    port_taken,
+    taken_port,
+)
+from reconciler.runtime.docker_instance import DockerInstance
+from reconciler.runtime.docker_networks import ensure_network
+from reconciler.runtime.docker_observe import published_ports
+from reconciler.spec.scalars import parse_port, parse_volume
+
+IN_FLIGHT_SECONDS = 10.0
+"""How long the engine may be at work for a process that died: the name is taken, and what has
+it can't be seen yet."""
+
+
+class DockerSwap:
+    """What `DockerRuntime` does to containers. `locks` is a directory, for locks on names."""
+
+    def __init__(self, api: DockerApi, engine_url: str, locks: Path) -> None:
+        self._api = api
+        self._engine_url = engine_url
+        self._locks = locks
+
+    # -- deploy ------------------------------------------------------------------------------
+
+    def deploy(self, workload: Workload, job: Job) -> DockerInstance:
+        """Steps 1 to 5. Raises `DeployError`, `EngineUnavailable`, `DiskFull`, or `Stopped`."""
+        job.cancel.check()
+        with self._explained(workload):
+            crew = self._crew(workload.app)
+            call = make_create_call(workload, takes_many_networks=self._takes_many(workload))
+            new = crew.of(workload.deployment)
+            identity = new.id if new else self._create(call, workload, crew, job)
+            if new is None or not new.runs:
+                self._join(call, identity, new.networks if new else frozenset())
+                job.cancel.check()
+                self._make_way(crew, workload, job)
+                job.log(f"starting {call.name}")
+                call_cancellable(job.cancel, functools.partial(self._api.start, identity))
+        return DockerInstance(self._api, self._engine_url, workload.app, identity)
+
+    def _takes_many(self, workload: Workload) -> bool:
+        """Whether the create call takes all networks of the workload; asked only if it matters."""
+        return len(workload.spec.networks) < 2 or self._api.version() >= MANY_NETWORKS_VERSION
+
+    def _create(self, call: CreateCall, workload: Workload, crew: Crew, job: Job) -> str:
+        """The id of the new container, after everything that can be refused was asked for."""
+        self._check_name(workload, crew)
+        self._check_ports(workload, crew)
+        self._check_volumes(workload)
+        for network in call.networks:
+            ensure_network(self._api, network, our_labels(workload), self._locks, job)
+        for member in crew.members:
+            if member.deployment == workload.deployment:  # a broken one, which has the name
+                self._api.remove(member.id, volumes=True)
+        deadline = time.monotonic() + IN_FLIGHT_SECONDS
+        while True:
+            try:
+                return self._api.create(call.name, call.body)
+            except Refused as error:
+                if not error.is_conflict or time.monotonic() > deadline:
+                    raise
+            job.cancel.wait(0.05)
+            if made := self._crew(workload.app).of(workload.deployment):
+                return made.id
+
+    def _join(self, call: CreateCall, identity: str, joined: frozenset[str]) -> None:
+        """The networks that the create call could not name. All before the start."""
+        for network, endpoint in call.connect.items():
+            if network not in joined:
+                self._api.connect(network, identity, endpoint)
+
+    def _make_way(self, crew: Crew, workload: Workload, job: Job) -> None:
+        """Steps 2 to 4."""
+        old = crew.serving(workload.deployment)
+        if old is not None:
+            self._set_aside(old, crew)
+        for member in crew.others(workload.deployment):
+            if member.runs:
+                self._stop(member, job)
+
+    def _set_aside(self, old: Member, crew: Crew) -> None:
+        if not crew.is_aside(old):
+            self._api.rename(old.id, crew.aside_name(old))
+        if old.restart != "no":
+            self._api.set_restart_policy(old.id, restart_policy("no"))
+
+    def _stop(self, member: Member, job: Job) -> None:
+        """Waits for the end. When the job is cancelled meanwhile, the engine stops it all the
+        same: `revert` brings it back."""
+        job.log(f"stopping {member.name} (up to {member.stop_grace} s)")
+        stop = functools.partial(self._api.stop, member.id, member.stop_grace)
+        call_cancellable(job.cancel, stop)
+
+    # -- settle, revert, remove --------------------------------------------------------------
+
+    def settle(self, workload: Workload, job: Job) -> None:
+        """Steps 6 and 7."""
+        with self._explained(workload):
+            crew = self._crew(workload.app)
+            new = crew.of(workload.deployment)
+            if new is None:
+                raise DeployError(
+                    "the new container is gone", app=workload.app, todo="Deploy it again."
+                )
+            for member in crew.others(workload.deployment):
+                self._remove(member, job)
+            if new.name != crew.name:
+                self._api.rename(new.id, crew.name)
+
+    def revert(self, workload: Workload, job: Job) -> bool:
+        """Undo `deploy`, from wherever it ended.
+
+        A container that the engine is just creating, for a process that died in that moment,
+        can't be seen yet: it never starts, and whatever comes next for this app removes it.
+        """
+        with self._explained(workload):
+            crew = self._crew(workload.app)
+            for member in crew.members:
+                if member.deployment == workload.deployment or member.never_started:
+                    self._api.remove(member.id, volumes=True)
+            old = crew.aside(workload.deployment)
+            if old is None or crew.is_served(workload.deployment):
+                return False
+            self._bring_back(old, crew, job)
+        return True
+
+    def _bring_back(self, old: Member, crew: Crew, job: Job) -> None:
+        job.log(f"starting {crew.name} again, the container {old.id[:12]} from before")
+        if old.runs:
+            self._api.restart(old.id)
+        else:
+            self._api.start(old.id)
+        if old.restart != "no":
+            self._api.set_restart_policy(old.id, restart_policy(old.restart))
+        self._api.rename(old.id, crew.name)
+
+    def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
+        """Stop and remove. Anonymous volumes stay, and the log names them."""
+        with refusals(app):
+            members = [
+                member
+                for member in self._crew(app).members
+                if containers is None or member.id in containers
+            ]
+            for member in members:
+                if member.runs:
+                    self._stop(member, job)
+                self._remove(member, job)
+        return len(members)
+
+    def _remove(self, member: Member, job: Job) -> None:
+        """One that served, and may have left data in anonymous volumes."""
+        self._api.remove(member.id, volumes=member.never_started)
+        job.log(f"removed {member.name}")
+        for volume, path in () if member.never_started else member.anonymous:
+            job.log(f"kept its anonymous volume {volume[:12]} of {path} (docker volume rm)")
+
+    # -- what the engine says ----------------------------------------------------------------
+
+    def _crew(self, app: str) -> Crew:
+        return parse_crew(app, self._api.list(f"{LABEL_APP}={app}"))
+
+    @contextmanager
+    def _explained(self, workload: Workload) -> Iterator[None]:
+        """Turns what the engine refuses into a `DeployError` that says what to do."""
+        with refusals(workload.app):
+            try:
+                yield
+            except Refused as error:
+                if is_disk_full(error.text):
+                    raise
+                port = taken_port(error.text, workload)
+                holder = port_holder(self._published(), port) if port else ""
+                raise explain_refusal(error.text, workload, holder) from error
+
+    def _check_name(self, workload: Workload, crew: Crew) -> None:
+        """Refuse a name that a container of somebody else has, which is never touched."""
+        foreign = None if crew.holds_name() else self._api.inspect(crew.name)
+        if foreign and foreign["Name"] == f"/{crew.name}":  # an id may begin like a name
+            raise DeployError(
+                f"the name {crew.name} belongs to a container that isn't one of this app",
+                app=workload.app,
+                todo=f"Remove or rename it: docker rename {crew.name} {crew.name}-before",
+            )
+
+    def _check_ports(self, workload: Workload, crew: Crew) -> None:
+        """Refuse ports of other containers, before anything is stopped for them."""
+        ours = {port for member in crew.members for port in member.ports}
+        ports = [parse_port(text) for text in workload.spec.ports]
+        wanted = [port for port in ports if (port.host, port.protocol) not in ours]
+        published = self._published() if wanted else []
+        for port in wanted:
+            if holder := port_holder(published, port):
+                raise port_taken(port, workload.app, holder)
+
+    def _check_volumes(self, workload: Workload) -> None:
+        """Refuse another project's volume: two databases in one directory destroy each other.
+
+        A volume that nobody has labelled was made by hand, and may be used.
+        """
+        for volume in map(parse_volume, workload.spec.volumes):
+            found = None if volume.is_bind else self._api.volume(volume.source)
+            owner = ((found or {}).get("Labels") or {}).get(LABEL_PROJECT, workload.project)
+            if owner != workload.project:
+                raise DeployError(
+                    f"the volume {volume.source} belongs to the project {owner}",
+                    app=workload.app,
+                    todo=f"Name it {workload.project}-{volume.source}, for instance.",
+                )
+
+    def _published(self) -> list[tuple[str, int, str, str]]:
+        return published_ports(self._api.list_running())
