@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import itertools
 import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from reconciler.state.store import Store
 from tests.benchmarks.conftest import Compare
 from tests.e2e.conftest import DOCKERFILE, Shop
 from tests.support.engine import docker_cli
@@ -72,16 +73,26 @@ def wait_for(url: str, page: str) -> None:
             with urllib.request.urlopen(url, timeout=2) as response:
                 if response.read().decode() == page:
                     return
-        except (urllib.error.URLError, ConnectionError):
+        except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.01)
     raise AssertionError(f"{url} never answered {page!r}")
 
 
 def apply_until(shop: Shop, path: str, page: str) -> float:
-    """Seconds from the start of `apply` until the new version answers; it ends soon after."""
+    """Seconds from the start of `apply` until the new version answers; it ends soon after.
+
+    The published port isn't asked before the container has started: docker's proxy listens
+    before that, and who asks it then waits for a second.
+    """
+    store = Store(shop.state_dir)
+    before = store.list_deployments(limit=1)[0].id
     started = time.perf_counter()
     applying = shop.start("apply", "-q")
+    while (row := store.list_deployments(limit=1)[0]).id == before or row.stage != "health":
+        assert applying.poll() is None
+        time.sleep(0.002)
+    store.close()
     wait_for(f"http://127.0.0.1:{HOST_PORT + 1}{path}", page)
     seconds = time.perf_counter() - started
     applying.communicate()
