@@ -151,13 +151,14 @@ def claim(
 ) -> Claim | None:
     """Take the oldest deployment that may run: an orphan first, else one that waits.
 
-    `only`: ids to choose from. None when there is nothing to take.
+    `only`: ids to choose from, with the orphans that they wait behind. None when there is
+    nothing to take.
     """
     if not _claimable(store, now, only):
         return None
     with store.transaction() as connection:
-        for row in _unfinished(connection):
-            if (only is None or row.id in only) and _may_take(connection, row, now):
+        for row in _chosen(_unfinished(connection), only):
+            if _may_take(connection, row, now):
                 return _take(connection, row, owner, now)
     return None
 
@@ -180,7 +181,14 @@ def _claimable(store: Store, now: float, only: Collection[str] | None) -> bool:
     """Looks without a write lock, so that an idle worker writes nothing."""
     rows = store.unfinished()
     running = {row.app for row in rows if row.status == "running" and not is_orphan(row, now)}
-    return any(row.app not in running and (only is None or row.id in only) for row in rows)
+    return any(row.app not in running for row in _chosen(rows, only))
+
+
+def _chosen(rows: list[Deployment], only: Collection[str] | None) -> list[Deployment]:
+    if only is None:
+        return rows
+    apps = {row.app for row in rows if row.id in only}
+    return [r for r in rows if r.id in only or (r.status == "running" and r.app in apps)]
 
 
 def _unfinished(connection: sqlite3.Connection) -> list[Deployment]:
@@ -235,10 +243,11 @@ def read_stop(store: Store, claim: Claim) -> str:
 
 def note_child(store: Store, claim: Claim, child: str) -> None:
     """Remember the child process group that works for a deployment, or none for an empty text."""
-    store.connection.execute(
-        "UPDATE deployments SET child = ? WHERE id = ? AND token = ?",
-        (child, claim.id, claim.token),
-    )
+    with store.transaction() as connection:
+        connection.execute(
+            "UPDATE deployments SET child = ? WHERE id = ? AND token = ?",
+            (child, claim.id, claim.token),
+        )
 
 
 # -- committing ------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from reconciler.plan.actions import Action, Plan
+from reconciler.plan.actions import DEPLOYING, Action, Plan
 from reconciler.plan.facts import describe_changes
 from reconciler.plan.hashes import build_hash, run_hash, target_hash
 from reconciler.plan.states import (
@@ -103,13 +103,16 @@ def _act(view: _View, desired: DesiredApp) -> Action | None:
 
 def _on_its_way(view: _View, desired: DesiredApp) -> Action | None:
     newest = view.recorded.in_flight[-1]
+    wait = Action(view.app, "wait", (f"deployment {newest.deployment} is {newest.status}",))
     wanted = "" if desired.trouble else target_hash(desired)
-    if wanted and wanted not in {deployment.target for deployment in view.recorded.in_flight}:
-        if _held(view, desired) or newest.kind not in ("apply", "heal"):
-            return Action(view.app, "wait", (f"deployment {newest.deployment} is {newest.status}",))
-        change = _change(view, desired, view.serving) if view.serving else _first(view, desired)
-        return change and _admit(view, change, wanted)
-    return Action(view.app, "wait", (f"deployment {newest.deployment} is {newest.status}",))
+    coming = {one.target for one in view.recorded.in_flight if one.kind != "remove"}
+    by_hand = newest.forced or newest.kind not in DEPLOYING
+    if not wanted or wanted in coming or by_hand or _held(view, desired):
+        return wait
+    change = _change(view, desired, view.serving) if view.serving else _first(view, desired)
+    if change is None or change.kind == "record":
+        return wait
+    return _admit(view, change, wanted)
 
 
 def _held(view: _View, desired: DesiredApp) -> Action | None:

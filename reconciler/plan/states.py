@@ -88,12 +88,16 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A deployment that is queued or running, and what it will reach."""
+    """A deployment that is queued or running, and what it will reach.
+
+    `forced`: a person asked for it, whatever the plan says.
+    """
 
     deployment: str
     status: str
     target: str
-    kind: str = "apply"
+    kind: str = "deploy"
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,11 +80,14 @@ def _moment(seconds: float) -> datetime:
 def _in_flight(connection: sqlite3.Connection, span: tuple[str, str]) -> dict[str, list[InFlight]]:
     found: dict[str, list[InFlight]] = defaultdict(list)
     for row in connection.execute(  # +app: the small index of unfinished rows, not the apps' one
-        "SELECT id, app, status, target, kind FROM deployments "
+        "SELECT id, app, status, target, kind, json_extract(request, '$.force') AS forced "
+        "FROM deployments "
         "WHERE status IN ('queued', 'running') AND +app >= ? AND +app < ? ORDER BY seq",
         span,
     ):
-        found[row["app"]].append(InFlight(row["id"], row["status"], row["target"], row["kind"]))
+        found[row["app"]].append(
+            InFlight(row["id"], row["status"], row["target"], row["kind"], bool(row["forced"]))
+        )
     return found
 
 

@@ -71,7 +71,8 @@ def _recorded(name: str, data: Mapping[str, Any]) -> RecordedApp:
                 f"dep-{index}",
                 one["status"],
                 target_hash(desired_app(name, one.get("of") or {})),
-                one.get("kind", "apply"),
+                one.get("kind", "deploy"),
+                one.get("forced", False),
             )
             for index, one in enumerate(data.get("in_flight", []))
         ),

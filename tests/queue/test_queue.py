@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from reconciler import queue
-from reconciler.errors import LeaseLost
+from reconciler.errors import LeaseLost, Locked
 from reconciler.host.owner import current_owner, describe_process, is_alive
 from reconciler.queue import Ending, StageResult
 from reconciler.state.apps import FailedTry
@@ -330,3 +330,37 @@ def test_state_directory_is_private(tmp_path: Path) -> None:
     assert oct((tmp_path / "state").stat().st_mode)[-3:] == "700"
     for name in ("state.db", "key"):
         assert oct((tmp_path / "state" / name).stat().st_mode)[-3:] == "600"
+
+
+def test_claim_only_takes_the_orphan_that_a_chosen_one_waits_behind(store: Store) -> None:
+    first = queue.put(store, request(), 1.0)
+    assert queue.claim(store, "gone", 2.0)
+    second = queue.put(store, request(), 3.0)
+    taken = queue.claim(store, OWNER, 4.0, [second.id])
+    assert taken is not None
+    assert (taken.id, taken.deployment.attempt) == (first.id, 2)
+    assert queue.claim(store, OWNER, 5.0, [second.id]) is None
+
+
+def test_recorded_tells_a_forced_deployment_on_its_way(store: Store) -> None:
+    queue.put(store, request(force=True), 1.0)
+    queue.put(store, request("shop/web"), 1.0)
+    apps = read_recorded(store, "shop").apps
+    assert [one.forced for name in ("shop/api", "shop/web") for one in apps[name].in_flight] == [
+        True,
+        False,
+    ]
+
+
+def test_note_child_while_another_process_writes(
+    store: Store,
+) -> None:
+    queue.put(store, request(), 1.0)
+    claim = queue.claim(store, OWNER, 2.0)
+    assert claim
+    store.connection.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(store.path)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Locked):
+        queue.note_child(store, claim, "x")
+    other.close()
