@@ -207,7 +207,7 @@ def _revert(context: Context, log: DeploymentLog) -> bool:
     """Whether the old container was stopped and serves again."""
     if context.request.kind == "remove" or not _touched_containers(context):
         return False
-    workload = context.workload(context.found.image_id or context.row.image_id)
+    workload = context.bare_workload()
     calm = replace(context.job, cancel=Cancellation())
     deadline = time.monotonic() + REVERT_PATIENCE_SECONDS
     while True:

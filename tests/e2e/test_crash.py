@@ -114,6 +114,56 @@ def test_owner_killed_another_process_takes_over_at_once(shop: Shop, wait_until:
     assert shop.history()[0]["attempt"] == 2
 
 
+def killed_in_stage(shop: Shop, stage: str, wait_until: WaitUntil) -> None:
+    """An `apply` that was killed in this stage."""
+    applying = shop.start("apply")
+
+    def reached() -> bool:
+        newest = shop.history()[0]
+        return (newest["status"], newest["stage"]) == ("running", stage)
+
+    wait_until(reached, timeout=20)
+    applying.kill()
+    applying.communicate()
+
+
+def test_owner_killed_and_a_newer_commit_is_there(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 3\n"})
+    killed_in_stage(shop, "build", wait_until)
+    shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": "two"})
+    shop.apply()
+    assert_settled(shop, "two", ("api",))
+
+
+def test_owner_killed_and_deploy_by_hand(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 3\n"})
+    killed_in_stage(shop, "build", wait_until)
+    shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": "two"})
+    assert shop.run("deploy", "api", timeout=40).code == 0
+    assert_settled(shop, "two", ("api",))
+
+
+def test_owner_killed_and_whoever_takes_over_has_no_secret(
+    shop: Shop, wait_until: WaitUntil
+) -> None:
+    shop.environ["TOKEN"] = "correct horse"
+    shop.app(env={"TOKEN": {"env": "TOKEN"}})
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": DOCKERFILE.replace("8000", "9000")})
+    killed_in_stage(shop, "health", wait_until)
+    del shop.environ["TOKEN"]
+    done = shop.run("cancel", "api")
+    assert done.code == 0, done.err
+    assert shop.history()[0]["outcome"] == "cancelled"
+    assert shop.container_id() == container
+    assert_settled(shop, "one", ("api",))
+
+
 def test_engine_killed_in_the_middle_of_a_build(
     own_engine: PrivateEngine,
     git_repo: Callable[[str], GitRepo],
