@@ -8,6 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -87,7 +88,8 @@ def cli() -> None:
 
 
 def main() -> None:
-    """The console script `reconcile`."""
+    """The console script `reconcile`. SIGTERM ends it in order, as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, _interrupt)
     gc.set_threshold(50_000, 20, 20)  # imports and a spec make much that lives, and no garbage
     code = run(sys.argv[1:])
     try:
@@ -96,6 +98,12 @@ def main() -> None:
     except (BrokenPipeError, ValueError):
         pass  # nobody reads any more
     os._exit(code)  # taking every module apart costs a tenth of a command, and frees nothing
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Once: the signal often comes to the process and to its group."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def run(arguments: list[str]) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.options import Options, common_options, find_app
+from reconciler.cli.options import Options, common_options, find_known_app
 from reconciler.cli.output import print_json
 from reconciler.engine.cleanup import Freed, Keep, clear_app, collect_garbage
 from reconciler.engine.wiring import open_tools
@@ -25,9 +25,8 @@ def clear(options: Options, app: str, keep: int, dry_run: bool) -> int:
 
     What runs, waits, serves, or was the last to succeed always stays.
     """
-    loaded = options.load()
     with open_tools(options.state_dir) as tools:
-        name = find_app(loaded, app)
+        name = find_known_app(options, tools.store, app)
         freed = clear_app(tools, name, Keep(keep, keep), dry_run=dry_run)
     return _print(options, freed, dry_run=dry_run)
 

@@ -7,7 +7,7 @@ import contextlib
 import click
 
 from reconciler.cli.detach import start_worker
-from reconciler.cli.options import Options, common_options, find_app
+from reconciler.cli.options import Options, common_options, find_app, find_known_app
 from reconciler.cli.output import colour, print_json
 from reconciler.engine import control
 from reconciler.engine.control import Rebuild, Stop, Words
@@ -148,9 +148,8 @@ def cancel(options: Options, app: str) -> int:
     Works from any terminal and in any stage. Deployments that wait in the queue stay; see
     clean-queues. The loop doesn't try the cancelled version again until it changes.
     """
-    loaded = options.load()
     with open_tools(options.state_dir) as tools:
-        name = find_app(loaded, app)
+        name = find_known_app(options, tools.store, app)
         return _print_stop(options, tools, name, control.cancel(tools, name))
 
 
@@ -162,9 +161,8 @@ def kill(options: Options, app: str) -> int:
 
     Touches nothing of other apps. Says what it killed.
     """
-    loaded = options.load()
     with open_tools(options.state_dir) as tools:
-        name = find_app(loaded, app)
+        name = find_known_app(options, tools.store, app)
         return _print_stop(options, tools, name, control.kill(tools, name))
 
 
@@ -191,9 +189,8 @@ def clean_queues(options: Options, app: str | None, everything: bool) -> int:
     """Take the waiting deployments of APP out of the queue. The one in progress goes on."""
     if (app is None) == (not everything):
         raise UsageError("name one app, or say --all")
-    loaded = options.load()
     with open_tools(options.state_dir) as tools:
-        name = find_app(loaded, app) if app else ""
+        name = find_known_app(options, tools.store, app) if app else ""
         ids = cancel_waiting(tools.store, tools.clock(), app=name)
     if options.json:
         print_json({"removed": ids})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.options import Options, common_options, common_options_without_f, find_app
+from reconciler.cli.options import Options, common_options, common_options_without_f, find_known_app
 from reconciler.cli.output import print_json, print_table
 from reconciler.engine.documents import Document, history_document
 from reconciler.engine.follow import follow_log, read_log
@@ -23,7 +23,7 @@ def history(options: Options, app: str | None, limit: int) -> int:
     Of one APP, or of all apps of the state directory.
     """
     store = Store(options.state_dir)
-    name = find_app(options.load(), app) if app else ""
+    name = find_known_app(options, store, app) if app else ""
     document = history_document(store, store.list_deployments(name, limit))
     store.close()
     if options.json:
@@ -76,10 +76,11 @@ def logs(
 
     With --container, what the app itself writes.
     """
-    name = find_app(options.load(), app)
-    if container:
-        return _container_logs(options, name, lines or 100, follow=follow)
     store = Store(options.state_dir)
+    name = find_known_app(options, store, app)
+    if container:
+        store.close()
+        return _container_logs(options, name, lines or 100, follow=follow)
     row = _choose(store, name, deployment)
     if options.json:
         text = read_log(store.log_path(name, row.id))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from reconciler.errors import UsageError
+from reconciler.errors import SpecError, UsageError
 
 if TYPE_CHECKING:
     from reconciler.spec.loader import LoadedSpec
+    from reconciler.state.store import Store
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -88,6 +89,25 @@ def _add_options(command: Command, file_flags: tuple[str, ...]) -> Command:
     ):  # fmt: skip
         wrapper = decorate(wrapper)
     return wrapper  # type: ignore[return-value]
+
+
+def find_known_app(options: Options, store: Store, name: str) -> str:
+    """Like `find_app`, but also an app that is gone from the spec, and also while the spec is
+    invalid: what is in progress can always be looked at and ended.
+    """
+    known = store.app_names()
+    try:
+        loaded = options.load()
+    except SpecError:
+        projects = {app.partition("/")[0] for app in known}
+        guess = f"{projects.pop()}/{name}" if len(projects) == 1 else name
+        found = next((app for app in (name, guess) if app in known), None)
+        if found is None:
+            raise
+        return found
+    project = loaded.spec.project
+    full = f"{project}/{name.removeprefix(f'{project}/')}"
+    return full if full in known else find_app(loaded, name)
 
 
 def find_app(loaded: LoadedSpec, name: str) -> str:

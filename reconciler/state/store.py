@@ -187,6 +187,10 @@ class Store:
         )
         return [AppRow.from_row(row) for row in rows]
 
+    def app_names(self) -> set[str]:
+        """All apps that were ever recorded, of every project."""
+        return {row["app"] for row in self.connection.execute("SELECT app FROM apps")}
+
     def count_failures(self, app: str, target: str) -> int:
         """How often in a row this target has failed."""
         row = self.connection.execute(

@@ -402,6 +402,47 @@ def test_ctrl_c_of_apply_ends_what_it_runs(shop: Shop, wait_until: WaitUntil) ->
     shop.apply()
 
 
+def test_sigterm_of_apply_ends_what_it_runs(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": slow_build(7109)})
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    applying.terminate()
+    applying.communicate(timeout=10)
+    assert applying.returncode == 130
+    assert shop.history()[0]["outcome"] == "interrupted"
+    assert "sleep 7109" not in command_lines()
+    assert_nothing_is_left(shop, container)
+
+
+@pytest.mark.parametrize("spec", ["without it", "broken"])
+def test_cancel_whatever_the_spec_says_now(shop: Shop, spec: str, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.app("web")
+    shop.apply()
+    container = shop.container_id()
+    shop.repo.commit({"Dockerfile": slow_build(7110)})
+    del shop.apps["web"]
+    shop.write()
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    if spec == "broken":
+        shop.spec.write_text("apps: [")
+    else:
+        shop.app("web")
+        del shop.apps["api"]
+        shop.write()
+    done = shop.run("cancel", "api")
+    assert done.code == 0, done.err
+    assert "cancelled" in done.out
+    applying.communicate(timeout=10)
+    shop.app()
+    assert_nothing_is_left(shop, container)
+    assert shop.history()[0]["outcome"] == "cancelled"
+
+
 def test_twenty_applies_at_once_deploy_each_app_once(shop: Shop) -> None:
     for name in ("api", "web", "job"):
         shop.app(name)
