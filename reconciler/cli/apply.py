@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
 import click
 
+from reconciler.cli.ahead import start_loading
 from reconciler.cli.options import Options, common_options
-from reconciler.cli.output import colour, print_json
-from reconciler.cli.progress import show_progress
-from reconciler.engine.desired import Policy
-from reconciler.engine.reconcile import Pass, run_pass
-from reconciler.engine.wiring import open_tools
-from reconciler.plan.actions import UNSETTLED, Action
-
-if TYPE_CHECKING:
-    from reconciler.state.records import Deployment
 
 
 @click.command()
@@ -35,67 +24,15 @@ def apply(options: Options, no_wait: bool, prune: bool | None, allow_removals: i
     \b
         */5 * * * *  reconcile apply --quiet -f /srv/shop/apps.yaml
     """
-    loaded = options.load()
+    loading = start_loading(options.file, options.cache_dir)
+    from reconciler.cli.applying import run_apply
+    from reconciler.engine.desired import Policy
+
+    if loading.child:  # the spec has changed: something is likely to be deployed
+        import reconciler.engine.enqueue
+        import reconciler.engine.worker
+        import reconciler.runtime.docker_swap
+        import reconciler.source.git  # noqa: F401
+
     policy = Policy(prune, allow_removals, retry_now=True)
-    with (
-        show_progress(quiet=options.quiet or options.json, verbose=options.verbose) as listen,
-        open_tools(options.state_dir, listen) as tools,
-    ):
-        done = run_pass(tools, loaded, policy, "apply")
-        ids = [row.id for row in done.queued] + list(done.on_their_way)
-        if no_wait:
-            from reconciler.cli.detach import start_worker
-
-            start_worker(options, ids)
-            rows = list(done.queued)
-        elif ids:
-            from reconciler.engine.worker import Workers
-
-            rows = Workers(tools, loaded.spec.concurrency, ids).run_to_end()
-        else:
-            rows = []
-        if options.json:
-            from reconciler.engine.documents import history_document, plan_document
-
-            plan = plan_document(done.snapshot.plan)
-            print_json({**plan, **history_document(tools.store, rows)})
-    if not options.json:
-        _summarise(options, done, rows, waited=not no_wait)
-    return _exit_code(done, rows)
-
-
-def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, waited: bool) -> None:
-    for row in rows:
-        end = row.outcome or row.status
-        took = f" in {row.finished_at - row.queued_at:.1f}s" if row.finished_at else ""
-        click.echo(f"{row.app}: {row.kind} {colour(end)}{took}: {row.cause}")
-        if row.reason and waited:
-            click.echo(f"  reason: {row.reason}")
-            if row.todo:
-                click.echo(f"  → {row.todo}")
-            click.echo(f"  log:    reconcile logs {row.app.partition('/')[2]}")
-        if not waited:
-            click.echo(f"  deployment {row.id}")
-    for action in _unsettled(done):
-        click.echo(f"{action.app}: {colour(action.kind, 'failed')}: {action.cause}")
-        if action.todo:
-            click.echo(f"  → {action.todo}")
-    if not rows and not _unsettled(done) and not options.quiet:
-        recorded = [a for a in done.snapshot.plan.actions if a.kind in ("record", "clean")]
-        for action in recorded:
-            click.echo(f"{action.app}: {action.kind}: {action.cause}")
-        click.echo("Nothing to deploy." if recorded else "Nothing to do.")
-
-
-def _unsettled(done: Pass) -> list[Action]:
-    return [action for action in done.snapshot.plan.actions if action.kind in UNSETTLED]
-
-
-def _exit_code(done: Pass, rows: Sequence[Deployment]) -> int:
-    """1 when anything failed; 69 when nothing did, but something was out of reach."""
-    if any(row.status == "error" or row.outcome == "cancelled" for row in rows):
-        return 1
-    unsettled = _unsettled(done)
-    if any(not action.passing for action in unsettled):
-        return 1
-    return 69 if unsettled else 0
+    return run_apply(options, loading.result(), policy, wait=not no_wait)

@@ -34,11 +34,16 @@ class Options:
     def json(self) -> bool:
         return self.output == "json"
 
+    @property
+    def cache_dir(self) -> Path:
+        """Where the last valid spec is kept."""
+        return self.state_dir / "spec"
+
     def load(self) -> LoadedSpec:
         """Read the spec. Raises `SpecError`."""
         from reconciler.spec.loader import load_spec
 
-        return load_spec(self.file, cache=self.state_dir / "spec")
+        return load_spec(self.file, cache=self.cache_dir)
 
 
 def default_state_dir() -> Path:
