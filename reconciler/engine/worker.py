@@ -6,6 +6,7 @@ daemon works on whatever is there. Both stop with `stop`.
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 
 from reconciler import queue
 from reconciler.engine.cleanup import keep_to_retention
-from reconciler.errors import Interrupted, Stopped
+from reconciler.errors import Interrupted, ReconcilerError, Stopped
 from reconciler.host.job import Cancellation
 from reconciler.host.owner import current_owner
 from reconciler.pipeline.ending import stop_reason
@@ -73,12 +74,15 @@ class Leases:
         beaten = self.tools.clock()
         while not self._end.wait(STOP_POLL_SECONDS):
             running = self._snapshot()
-            for claim, cancel in running:
-                self._hear(claim, cancel)
             now = self.tools.clock()
-            if running and now - beaten >= queue.HEARTBEAT_SECONDS:
-                queue.heartbeat(self.tools.store, [claim for claim, _ in running], now)
-                beaten = now
+            try:
+                for claim, cancel in running:
+                    self._hear(claim, cancel)
+                if running and now - beaten >= queue.HEARTBEAT_SECONDS:
+                    queue.heartbeat(self.tools.store, [claim for claim, _ in running], now)
+                    beaten = now
+            except (ReconcilerError, sqlite3.Error):
+                continue  # the state is locked, or its disk is full: that may pass
 
     def _hear(self, claim: Claim, cancel: Cancellation) -> None:
         how = queue.read_stop(self.tools.store, claim)
