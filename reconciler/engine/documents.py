@@ -5,6 +5,7 @@ Fields are added, never renamed. Times are ISO 8601 in UTC.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -106,7 +107,8 @@ def status_document(
     seen = observed.apps if observed else {}
     kept = {app for app, row in rows.items() if row.serving or row.status == "running"}
     names = sorted({*wanted, *kept, *seen})
-    latest = store.latest_of(names)
+    running = {row.app: row for row in store.unfinished() if row.status == "running"}
+    latest = store.latest_of(names) | running
     return {
         "project": project,
         "engine": "reachable" if observed else "unreachable",
@@ -126,6 +128,7 @@ def _app(
     containers: tuple[Container, ...],
 ) -> Document:
     serving = next((c for c in containers if row and c.deployment == row.serving), None)
+    held = row if row and _is_held(row) else None
     return {
         "name": name.partition("/")[2],
         "status": row.status if row else "idle",
@@ -140,12 +143,16 @@ def _app(
         "stage": latest.stage if latest else "",
         "cause": latest.cause if latest else "",
         "reason": latest.reason if latest else "",
-        "hold": row.hold_reason if row else "",
-        "hold_until": iso(row.hold_until) if row else None,
+        "hold": held.hold_reason if held else "",
+        "hold_until": iso(held.hold_until) if held else None,
         "updated_at": iso(latest.finished_at or latest.started_at or latest.queued_at)
         if latest
         else None,
     }
+
+
+def _is_held(row: AppRow) -> bool:
+    return bool(row.hold_kind) and (row.hold_until is None or row.hold_until > time.time())
 
 
 def _container(container: Container) -> Document:

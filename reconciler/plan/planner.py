@@ -22,6 +22,7 @@ from reconciler.plan.states import (
     Desired,
     DesiredApp,
     Facts,
+    Hold,
     Observed,
     Recorded,
     RecordedApp,
@@ -118,14 +119,19 @@ def _on_its_way(view: _View, desired: DesiredApp) -> Action | None:
 def _held(view: _View, desired: DesiredApp) -> Action | None:
     if desired.suspended:
         return Action(view.app, "hold", ("suspended in the spec",))
+    hold = _hold_in_force(view, desired)
+    if hold is None or (hold.kind == "pinned" and _broken(view)):
+        return None  # what it is pinned to is kept alive
+    return Action(view.app, "hold", (hold.reason,), until=hold.until)
+
+
+def _hold_in_force(view: _View, desired: DesiredApp) -> Hold | None:
+    """A pin holds only against what was desired then."""
     hold = view.recorded.hold
     if hold is None or (hold.until is not None and hold.until <= view.now):
         return None
-    if hold.kind == "pinned":
-        moved_on = not desired.trouble and hold.target not in ("", target_hash(desired))
-        if moved_on or _broken(view):
-            return None  # holds only against what was desired then, and is kept alive itself
-    return Action(view.app, "hold", (hold.reason,), until=hold.until)
+    pinned = hold.kind == "pinned" and not desired.trouble
+    return None if pinned and hold.target not in ("", target_hash(desired)) else hold
 
 
 # -- healing ---------------------------------------------------------------------------------
@@ -136,7 +142,7 @@ def _heal(view: _View, desired: DesiredApp) -> Action | None:
     cause = _broken(view)
     if not cause or view.serving is None:
         return None
-    if not desired.trouble and not view.recorded.hold:
+    if not desired.trouble and not _hold_in_force(view, desired):
         change = _change(view, desired, view.serving)
         if change is not None and "deploy" in change.stages:
             admitted = _admit(view, change, target_hash(desired))

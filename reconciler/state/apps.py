@@ -78,6 +78,8 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     pushed_to = _push_target(request)
     if row.kind == "push":
         connection.execute("UPDATE apps SET pushed_to = ? WHERE app = ?", (pushed_to, row.app))
+    elif row.kind == "heal":  # its image was pushed, or not, before
+        connection.execute("UPDATE apps SET serving = ? WHERE app = ?", (row.id, row.app))
     else:
         connection.execute(
             "UPDATE apps SET serving = ?, pushed_to = ? WHERE app = ?",
@@ -91,8 +93,8 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     pin = HoldRow("pinned", request.pin, None, request.pin_against) if request.pin else HoldRow()
     connection.execute(
         "UPDATE apps SET hold_kind = ?, hold_reason = ?, hold_until = ?, hold_target = ? "
-        "WHERE app = ? AND hold_kind != 'suspended'",
-        (pin.kind, pin.reason, pin.until, pin.target, row.app),
+        "WHERE app = ? AND (hold_kind != 'suspended' OR hold_until <= ?)",
+        (pin.kind, pin.reason, pin.until, pin.target, row.app, row.finished_at),
     )
     settings = setting_facts(from_plain(App, request.spec))
     record_version(

@@ -8,14 +8,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler import queue
+from reconciler.engine.documents import status_document
 from reconciler.errors import LeaseLost, Locked
 from reconciler.host.owner import current_owner, describe_process, is_alive
 from reconciler.queue import Ending, StageResult
-from reconciler.state.apps import FailedTry
+from reconciler.state.apps import FailedTry, HoldRow, set_hold
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Request
 from reconciler.state.store import Store
@@ -364,3 +366,50 @@ def test_note_child_while_another_process_writes(
     with pytest.raises(Locked):
         queue.note_child(store, claim, "x")
     other.close()
+
+
+def succeed(store: Store, now: float, **changes: Any) -> None:
+    queue.put(store, request(**changes), now)
+    claim = queue.claim(store, OWNER, now)
+    assert claim
+    queue.finish(store, claim, Ending("succeeded"), now)
+
+
+@pytest.mark.parametrize(
+    ("until", "kind"), [(5.0, "pinned"), (15.0, "suspended"), (None, "suspended")]
+)
+def test_rollback_pins_unless_the_app_is_suspended_now(
+    store: Store, until: float | None, kind: str
+) -> None:
+    with store.transaction() as connection:
+        set_hold(connection, "shop/api", HoldRow("suspended", "by hand", until))
+    succeed(store, 10.0, kind="rollback", pin="rolled back", pin_against="v1:new")
+    app = store.find_app("shop/api")
+    assert app is not None
+    assert app.hold_kind == kind
+
+
+def test_heal_leaves_what_was_pushed_since(store: Store) -> None:
+    succeed(store, 1.0)
+    image = {"repository": "registry.example.com/api", "push": True}
+    succeed(store, 2.0, kind="push", spec={**SPEC, "image": image})
+    succeed(store, 3.0, kind="heal")
+    app = store.find_app("shop/api")
+    assert app is not None
+    assert app.pushed_to == "registry.example.com/api"
+
+
+def test_status_shows_what_runs_and_no_hold_that_is_over(store: Store) -> None:
+    succeed(store, 1.0)
+    with store.transaction() as connection:
+        set_hold(connection, "shop/api", HoldRow("suspended", "by hand", 2.0))
+    first = queue.put(store, request(), 3.0)
+    claim = queue.claim(store, OWNER, 3.0)
+    assert claim
+    queue.begin_stage(store, claim, "build", 4.0)
+    queue.put(store, request(), 5.0)
+    queue.cancel_waiting(store, 6.0)
+    (entry,) = status_document(store, "shop", {"shop/api": "main"}, None)["apps"]
+    assert (entry["status"], entry["outcome"], entry["stage"]) == ("running", None, "build")
+    assert entry["deployment"] == first.id
+    assert (entry["hold"], entry["hold_until"]) == ("", None)
