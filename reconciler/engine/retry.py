@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.errors import Interrupted, Transient
+from reconciler.errors import Interrupted, Locked, Transient
 
 FIRST_SECONDS = 5.0
 LONGEST_SECONDS = 600.0
@@ -14,7 +14,7 @@ def next_delay(error: BaseException, attempts: int, chance: float) -> float | No
     `attempts`: failed tries so far, this one included. `chance`: from 0 to 1, spreads the tries
     of many apps. Doubles from 5 seconds up to 10 minutes, half of it fixed and half by chance.
     """
-    if not isinstance(error, Transient | Interrupted):
+    if not isinstance(error, Transient | Interrupted | Locked):
         return None
     longest = min(FIRST_SECONDS * 2.0 ** min(attempts - 1, 20), LONGEST_SECONDS)
     delay = longest * (0.5 + 0.5 * chance)

@@ -7,12 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.engine.retry import FIRST_SECONDS, LONGEST_SECONDS, next_delay
-from reconciler.errors import BuildError, Cancelled, GitUnavailable, RegistryUnavailable
+from reconciler.errors import BuildError, Cancelled, GitUnavailable, Locked, RegistryUnavailable
 
 
 @pytest.mark.parametrize("error", [BuildError("broke"), Cancelled("by hand"), ValueError("bug")])
 def test_next_delay_lasting_error_is_never_tried_again(error: Exception) -> None:
     assert next_delay(error, 1, 0.5) is None
+
+
+def test_next_delay_a_lock_that_somebody_else_holds() -> None:
+    assert next_delay(Locked("the mirror is locked"), 1, 1.0) == FIRST_SECONDS
 
 
 def test_next_delay_doubles() -> None:
