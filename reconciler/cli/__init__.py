@@ -108,8 +108,9 @@ def _interrupt(_number: int, _frame: object) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; its exit code."""
+    color = False if "NO_COLOR" in os.environ else None
     try:
-        result = cli.main(arguments, prog_name="reconcile", standalone_mode=False)
+        result = cli.main(arguments, prog_name="reconcile", standalone_mode=False, color=color)
     except click.UsageError as error:
         error.show()
         return 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 
 import click
 
@@ -14,7 +15,7 @@ from reconciler.engine.control import Rebuild, Stop, Words
 from reconciler.engine.documents import deployment_document
 from reconciler.engine.follow import follow_log
 from reconciler.engine.wiring import open_tools
-from reconciler.errors import SpecError, UsageError
+from reconciler.errors import ReconcilerError, SpecError, UsageError
 from reconciler.pipeline.tools import Tools, learn_urls
 from reconciler.queue import cancel_waiting, is_orphan
 from reconciler.spec.scalars import seconds
@@ -95,7 +96,7 @@ def rollback(
 
 def _follow(options: Options, tools: Tools, row: Deployment, *, no_wait: bool) -> int:
     """Let a worker of its own run it, and show its log until it ends."""
-    start_worker(options, [row.id])
+    worker = start_worker(options, [row.id])
     if no_wait:
         if options.json:
             print_json(deployment_document(tools.store, row))
@@ -107,7 +108,8 @@ def _follow(options: Options, tools: Tools, row: Deployment, *, no_wait: bool) -
         for added in follow_log(tools.store, row):
             if not quiet:
                 click.echo(added, nl=False, err=True)
-            _revive(options, tools, row)
+            if _needs_worker(tools, row, worker):
+                worker = start_worker(options, [row.id])
     except KeyboardInterrupt:
         name = row.app.partition("/")[2]
         click.echo(
@@ -121,11 +123,22 @@ def _follow(options: Options, tools: Tools, row: Deployment, *, no_wait: bool) -
     return 0 if ended.outcome == "succeeded" else 1
 
 
-def _revive(options: Options, tools: Tools, row: Deployment) -> None:
-    """A worker that died is replaced, as the next pass would do."""
+def _needs_worker(tools: Tools, row: Deployment, worker: subprocess.Popen[bytes] | None) -> bool:
+    """Whether nobody runs it any more, or ever will: its owner or, while it waits, its worker died.
+
+    Raises `ReconcilerError` for a worker that can't even begin.
+    """
     current = tools.store.find_deployment(row.id)
-    if current is not None and is_orphan(current, tools.clock()):
-        start_worker(options, [row.id])
+    if current is None or current.ended:
+        return False
+    code = worker.poll() if worker else None
+    if code is not None and code > 0 and current.status == "queued":
+        raise ReconcilerError(
+            f"the worker of deployment {row.id} ended with exit code {code}",
+            app=row.app,
+            todo="Run `reconcile apply`, which does its work and says what is wrong.",
+        )
+    return code is not None or is_orphan(current, tools.clock())
 
 
 def _print_end(options: Options, tools: Tools, row: Deployment) -> None:
@@ -245,8 +258,11 @@ def work(options: Options, deployments: tuple[str, ...]) -> int:
     """Run these deployments to their end. Started by --no-wait and by waiting commands."""
     from reconciler.engine.worker import Workers
 
+    concurrency = 1
     with open_tools(options.state_dir) as tools:
-        with contextlib.suppress(SpecError):  # only for the credentials inside its git URLs
-            learn_urls(options.load().spec.apps.values(), tools.urls)
-        Workers(tools, len(deployments), deployments).run_to_end()
+        with contextlib.suppress(SpecError):  # it may have become invalid meanwhile
+            spec = options.load().spec
+            concurrency = spec.concurrency
+            learn_urls(spec.apps.values(), tools.urls)  # with the credentials inside of them
+        Workers(tools, concurrency, deployments).run_to_end()
     return 0

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from reconciler.cli.options import Options
 
 
-def start_worker(options: Options, deployments: Sequence[str]) -> None:
+def start_worker(options: Options, deployments: Sequence[str]) -> subprocess.Popen[bytes] | None:
     """Start `reconcile work` in a session of its own, with nothing of this terminal."""
     if not deployments:
-        return
-    subprocess.Popen(
+        return None
+    return subprocess.Popen(
         [
             *(sys.executable, "-m", "reconciler", "work"),
             *("--state-dir", str(options.state_dir), "--file", str(options.file)),

@@ -245,6 +245,41 @@ def test_clean_queues_takes_only_what_waits(shop: Shop, wait_until: WaitUntil) -
     assert shop.run("clean-queues", "--all").out.startswith("Took 0")
 
 
+def test_worker_killed_while_its_deployment_waits(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 4\n"})
+    shop.app()
+    applying = shop.start("apply")
+    wait_for_stage(shop, "build", wait_until)
+    waiting = shop.start("deploy", "api")
+
+    def worker() -> int:
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                words = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if b"work" in words and str(shop.state_dir).encode() in words:
+                return int(path.parent.name)
+        return 0
+
+    os.kill(wait_until(worker, timeout=10), signal.SIGKILL)
+    applying.communicate(timeout=30)
+    _, err = waiting.communicate(timeout=30)
+    assert waiting.returncode == 0, err
+    assert [row["outcome"] for row in shop.history()] == ["succeeded", "succeeded"]
+
+
+def test_no_wait_keeps_to_the_concurrency(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 1\n"})
+    shop.top["concurrency"] = 1
+    for name in ("api", "web"):
+        shop.app(name, build={"args": {"NAME": name}})
+    shop.apply("--no-wait")
+    wait_until(lambda: not unfinished(shop, "api") and not unfinished(shop, "web"), timeout=60)
+    api, web = sorted((shop.history(n)[0] for n in ("api", "web")), key=lambda r: r["started_at"])
+    assert api["finished_at"] <= web["started_at"]
+
+
 def test_deploy_always_runs_the_full_pipeline(shop: Shop) -> None:
     shop.app()
     shop.apply()
