@@ -8,11 +8,11 @@ import subprocess
 import click
 
 from reconciler.cli.detach import start_worker
-from reconciler.cli.options import Options, common_options, find_app, find_known_app
+from reconciler.cli.options import Options, common_options, find_app, find_known_app, readable
 from reconciler.cli.output import colour, print_json
 from reconciler.engine import control
 from reconciler.engine.control import Rebuild, Stop, Words
-from reconciler.engine.documents import deployment_document
+from reconciler.engine.documents import deployment_document, iso
 from reconciler.engine.follow import follow_log
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import ReconcilerError, SpecError, UsageError
@@ -21,15 +21,19 @@ from reconciler.queue import cancel_waiting, is_orphan
 from reconciler.spec.scalars import seconds
 from reconciler.state.records import Deployment
 
-title_option = click.option("--title", default="", help="A title for history.")
-description_option = click.option("--description", default="", help="A longer text for history.")
+title_option = click.option("--title", default="", callback=readable, help="A title for history.")
+description_option = click.option(
+    "--description", default="", callback=readable, help="A longer text for history."
+)
 no_wait_option = click.option("--no-wait", is_flag=True, help="Print the id and return.")
 
 
 @click.command()
 @click.argument("app")
 @common_options
-@click.option("--revision", help="Deploy this branch, tag or commit, and stay there.")
+@click.option(
+    "--revision", callback=readable, help="Deploy this branch, tag or commit, and stay there."
+)
 @title_option
 @description_option
 @no_wait_option
@@ -76,7 +80,9 @@ def redeploy(
 @click.command()
 @click.argument("app")
 @common_options
-@click.option("--to", help="Id of the deployment to go back to; default: the one before.")
+@click.option(
+    "--to", callback=readable, help="Id of the deployment to go back to; default: the one before."
+)
 @title_option
 @description_option
 @no_wait_option
@@ -219,7 +225,7 @@ def _plural(ids: list[str]) -> str:
 @click.command()
 @click.argument("app")
 @common_options
-@click.option("--reason", default="", help="Shown by status and plan.")
+@click.option("--reason", default="", callback=readable, help="Shown by status and plan.")
 @click.option("--for", "duration", help="Resume by itself after this time, such as 2h.")
 def suspend(options: Options, app: str, reason: str, duration: str | None) -> int:
     """Let the loop leave APP alone. By hand it still deploys."""
@@ -230,7 +236,10 @@ def suspend(options: Options, app: str, reason: str, duration: str | None) -> in
     loaded = options.load()
     with open_tools(options.state_dir) as tools:
         name = find_app(loaded, app)
-        control.suspend(tools, name, reason, length)
+        hold = control.suspend(tools, name, reason, length)
+    if options.json:
+        print_json({"app": name, "hold": hold.reason, "hold_until": iso(hold.until)})
+        return 0
     until = f" for {duration}" if duration else " until `reconcile resume`"
     click.echo(f"{name}: suspended{until}.")
     return 0
@@ -245,6 +254,9 @@ def resume(options: Options, app: str) -> int:
     with open_tools(options.state_dir) as tools:
         name = find_app(loaded, app)
         held = control.resume(tools, name)
+    if options.json:
+        print_json({"app": name, "was_held": held})
+        return 0
     click.echo(f"{name}: no longer {held}." if held else f"{name}: was not held.")
     if loaded.spec.apps[name.partition("/")[2]].suspend:
         click.echo(f"{name}: still suspended in the spec: remove `suspend: true` there.")

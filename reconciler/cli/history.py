@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import click
 
-from reconciler.cli.options import Options, common_options, common_options_without_f, find_known_app
+from reconciler.cli.options import (
+    Options,
+    common_options,
+    common_options_without_f,
+    find_known_app,
+    readable,
+)
 from reconciler.cli.output import print_json, print_table
 from reconciler.engine.documents import Document, history_document
 from reconciler.engine.follow import follow_log, read_log
@@ -60,7 +66,9 @@ def _print(deployments: list[Document]) -> None:
 @click.command()
 @click.argument("app")
 @common_options_without_f
-@click.option("-d", "--deployment", help="Id of the deployment; default: the newest.")
+@click.option(
+    "-d", "--deployment", callback=readable, help="Id of the deployment; default: the newest."
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the deployment ends.")
 @click.option("-c", "--container", is_flag=True, help="The output of the app's container instead.")
 @click.option("-n", "--lines", type=click.IntRange(1), help="Only the last lines.")

@@ -96,6 +96,11 @@ def _add_options(command: Command, file_flags: tuple[str, ...]) -> Command:
     return wrapper  # type: ignore[return-value]
 
 
+def readable(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
+    """A callback for texts that are stored: bytes that aren't UTF-8 become question marks."""
+    return value.encode("utf-8", "replace").decode() if value else value
+
+
 def find_known_app(options: Options, store: Store, name: str) -> str:
     """Like `find_app`, but also an app that is gone from the spec, and also while the spec is
     invalid: what is in progress can always be looked at and ended.

@@ -247,11 +247,13 @@ def _kill_child(row: Deployment) -> str:
 # -- holding ---------------------------------------------------------------------------------
 
 
-def suspend(tools: Tools, app: str, reason: str, seconds: float | None) -> None:
+def suspend(tools: Tools, app: str, reason: str, seconds: float | None) -> HoldRow:
     """The loop leaves the app alone, for `seconds` or until `resume`."""
     until = None if seconds is None else tools.clock() + seconds
+    hold = HoldRow("suspended", reason or "suspended by hand", until)
     with tools.store.transaction() as connection:
-        set_hold(connection, app, HoldRow("suspended", reason or "suspended by hand", until))
+        set_hold(connection, app, hold)
+    return hold
 
 
 def resume(tools: Tools, app: str) -> str:

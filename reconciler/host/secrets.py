@@ -72,6 +72,14 @@ class Secrets:
                 app=app,
                 todo=f"Set {ref.env} for the process that runs reconcile.",
             )
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise SecretError(
+                f"{what} refers to the environment variable {ref.env}, which isn't UTF-8 text",
+                app=app,
+                todo=f"Set {ref.env} to text, or to an encoding such as base64.",
+            ) from None
         return value
 
     def _file(self, ref: FileRef, app: str, what: str) -> str:

@@ -184,3 +184,22 @@ def test_json_goes_to_stdout_alone(shop: Shop) -> None:
     done = shop.apply("-o", "json")
     assert done.json["deployments"][0]["outcome"] == "succeeded"
     assert shop.apply("-o", "json").json == {"changes": False, "actions": [], "deployments": []}
+
+
+def test_secret_that_is_no_text_blocks_its_app_alone(shop: Shop) -> None:
+    shop.environ["TOKEN"] = "\udcff\udcfe"  # bytes that aren't UTF-8
+    shop.app(env={"TOKEN": {"env": "TOKEN"}})
+    shop.app("web")
+    done = shop.apply(code=1)
+    assert "env.TOKEN refers to the environment variable TOKEN, which isn't UTF-8 text" in done.out
+    assert "Traceback" not in done.err
+    assert shop.answer("web") == "one"
+
+
+def test_title_that_is_no_text(shop: Shop) -> None:
+    shop.app()
+    done = shop.run("deploy", "api", "--title", "caf\udce9", "--description", "\udcff")
+    assert done.code == 0, done.err
+    assert (shop.history()[0]["title"], shop.history()[0]["description"]) == ("caf?", "?")
+    done = shop.run("rollback", "api", "--to", "\udce9")
+    assert (done.code, "Traceback" in done.err) == (64, False)

@@ -392,6 +392,16 @@ def test_suspended_app_is_left_alone_and_deploys_by_hand(shop: Shop) -> None:
     assert shop.plan()["actions"] == []
 
 
+def test_suspend_and_resume_answer_in_json(shop: Shop) -> None:
+    shop.app()
+    app = f"{shop.project}/api"
+    suspended = shop.run("suspend", "api", "--reason", "moving", "-o", "json").json
+    assert suspended == {"app": app, "hold": "moving", "hold_until": None}
+    assert shop.run("suspend", "api", "--for", "2h", "-o", "json").json["hold_until"]
+    resumed = shop.run("resume", "api", "-o", "json").json
+    assert resumed == {"app": app, "was_held": "suspended by hand"}
+
+
 def test_stage_over_its_time_fails_with_the_reason(shop: Shop) -> None:
     shop.app()
     shop.apply()
