@@ -33,7 +33,6 @@ from reconciler.host.process import end_group
 from reconciler.pipeline import build, clone, deploy, health, push, remove
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.ending import describe_end, stop_reason
-from reconciler.pipeline.images import find_image
 from reconciler.pipeline.log import DeploymentLog
 from reconciler.pipeline.tools import Tools, with_credentials
 from reconciler.queue import Claim, Ending, StageResult
@@ -117,6 +116,9 @@ def _end_leftover_child(row: Deployment) -> None:
 
 
 def _run_stages(context: Context, log: DeploymentLog) -> None:
+    if _is_verified(context):
+        _settle(context)
+        return
     if context.row.attempt > MAX_ATTEMPTS:
         raise Interrupted(f"its process died {context.row.attempt - 1} times", app=context.name)
     for name, stage in (REMOVE if context.request.kind == "remove" else STAGES).items():
@@ -124,6 +126,12 @@ def _run_stages(context: Context, log: DeploymentLog) -> None:
         _run_stage(context, name, stage)
     if context.request.kind != "remove" and not deploy.skip(context):
         _settle(context)
+
+
+def _is_verified(context: Context) -> bool:
+    """From there on nothing is put back, whoever asks: the old container may be gone already."""
+    stages = context.tools.store.list_stages(context.row.id) if context.row.attempt > 1 else ()
+    return any((stage.name, stage.status) == ("health", "done") for stage in stages)
 
 
 def _run_stage(context: Context, name: str, stage: ModuleType) -> None:
@@ -173,9 +181,10 @@ def _time_limit(context: Context, stage: str) -> Iterator[None]:
 
 def _settle(context: Context) -> None:
     """The new container serves; what can't be removed now is left over for the next pass."""
-    workload = context.workload(find_image(context))
     try:
-        context.tools.runtime.settle(workload, replace(context.job, cancel=Cancellation()))
+        context.tools.runtime.settle(
+            context.bare_workload(), replace(context.job, cancel=Cancellation())
+        )
     except ReconcilerError as error:
         context.job.log(f"the old container could not be removed yet: {error}")
 

@@ -164,6 +164,29 @@ def test_owner_killed_and_whoever_takes_over_has_no_secret(
     assert_settled(shop, "one", ("api",))
 
 
+@pytest.mark.parametrize("then", ["cancel", "kill"])
+def test_owner_killed_after_the_old_container_went(shop: Shop, then: str) -> None:
+    shop.app()
+    shop.apply()
+    shop.repo.commit({"index.html": "two"})
+    code = (
+        "import os, signal, sys\n"
+        "from reconciler import queue\n"
+        "queue.finish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from reconciler.cli import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    command = [*shop.command("apply")]
+    command[1:3] = ["-c", code]
+    killed = subprocess.run(command, env=shop.env(), capture_output=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    container = shop.container_id()
+    assert shop.run(then, "api").code == 0
+    assert shop.container_id() == container
+    assert shop.history()[0]["outcome"] == "succeeded"
+    assert_settled(shop, "two", ("api",))
+
+
 def test_engine_killed_in_the_middle_of_a_build(
     own_engine: PrivateEngine,
     git_repo: Callable[[str], GitRepo],
