@@ -5,6 +5,7 @@ What `deploy` does in this order, and what a crash behind each step leaves:
     1  create the new container         old serves; a container that never started beside it
     2  rename the old to …-previous-…   old serves, marked as one that has to come back
     3  its restart policy becomes "no"  the same; from here no restart of the engine starts both
+       (not needed for `unless-stopped`: what was stopped by a call stays so)
     4  stop it, with its grace period   nothing serves; the old one can be started
     5  start the new one                new serves, not verified, the old one set aside
        (health check)
@@ -130,7 +131,8 @@ class DockerSwap:
     def _set_aside(self, old: Member, crew: Crew) -> None:
         if not crew.is_aside(old):
             self._api.rename(old.id, crew.aside_name(old))
-        if old.restart != "no":
+        stays_stopped = old.restart == "unless-stopped" and old.runs  # as we stop it ourselves
+        if old.restart != "no" and not stays_stopped:
             self._api.set_restart_policy(old.id, restart_policy("no"))
 
     def _stop(self, member: Member, job: Job) -> None:

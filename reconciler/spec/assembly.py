@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import operator
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,9 +61,16 @@ class _Declared:
     directory: Path
 
 
+def _reuse_nothing(_data: Mapping[str, Any]) -> Spec | None:
+    return None
+
+
 @dataclass
 class Assembly:
-    """One load. `name`: the main file as the user wrote it, for messages."""
+    """One load. `name`: the main file as the user wrote it, for messages.
+
+    `reuse` may know the spec that `data`, what the files say, gives; else it is validated.
+    """
 
     path: Path
     name: str
@@ -71,6 +78,8 @@ class Assembly:
     files: dict[Path, bytes] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
     declared: dict[str, _Declared] = field(default_factory=dict)
+    reuse: Callable[[Mapping[str, Any]], Spec | None] = _reuse_nothing
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, data: bytes) -> LoadedSpec:
         """The loaded spec. Raises `SpecError` with the problems in the order of the files."""
@@ -190,7 +199,8 @@ class Assembly:
     def _validate(self, data: Mapping[str, Any], top: MergedNode, apps: MergedNode) -> Spec | None:
         """The spec; what is wrong in it, and between those apps that are valid, is reported."""
         top.entries["apps"] = (apps, apps)
-        spec = validate(data, top, self.to)
+        self.data = data
+        spec = (not self.to.problems and self.reuse(data)) or validate(data, top, self.to)
         valid = spec.apps if spec else valid_apps(data["apps"])
         checkable = {name: Checkable(app, *apps.entries[name]) for name, app in valid.items()}
         check_apps(spec.project if spec else valid_name(data.get("project")), checkable, self.to)

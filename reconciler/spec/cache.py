@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,8 @@ from reconciler.spec.urls import has_credentials
 def find_cached(path: Path, directory: Path) -> LoadedSpec | None:
     """The spec in the file at `path` (absolute), if it is the one that was kept last."""
     try:
-        checksum, _, body = _file_for(path, directory).read_bytes().partition(b"\n")
-        if checksum != _checksum(body):
-            return None
-        kept = json.loads(body)
-        if kept["program"] != _program():
+        kept = _read_kept(_file_for(path, directory))
+        if kept is None:
             return None
         files = _read_again(path, kept["spec"].get("include", ()))
         if kept["digest"] != digest_files(path, files):
@@ -44,29 +42,85 @@ def find_cached(path: Path, directory: Path) -> LoadedSpec | None:
     return LoadedSpec(spec, path, base_dirs, tuple(files), kept["digest"])
 
 
-def keep(loaded: LoadedSpec, directory: Path) -> None:
-    """Remember a spec. Without a word if that isn't possible: nothing depends on it."""
+def reuse_valid(path: Path, directory: Path, data: Mapping[str, Any]) -> Spec | None:
+    """The spec that `data` gives, when it differs from the last valid one in texts of `env` alone.
+
+    Any text without NUL is valid there, so such an edit, the most frequent one, needs no
+    validation.
+    """
+    try:
+        kept = _read_kept(_file_for(path, directory))
+        source = _read_kept(_source_file_for(path, directory))
+    except OSError:
+        return None
+    if kept is None or source is None or kept["digest"] != source["digest"]:
+        return None
+    changed = _changed_texts(source["data"], data)
+    if changed is None:
+        return None
+    for name, env in changed.items():
+        kept["spec"]["apps"][name]["env"] = env
+    return from_plain(Spec, kept["spec"])
+
+
+def _changed_texts(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The new `env` of each app that differs; None when anything else differs as well."""
+    if {**old, "apps": None} != {**new, "apps": None} or list(old["apps"]) != list(new["apps"]):
+        return None
+    changed = {}
+    for name, app in new["apps"].items():
+        before = old["apps"][name]
+        if app == before:
+            continue
+        if {**app, "env": None} != {**before, "env": None}:
+            return None
+        was, env = before.get("env") or {}, app.get("env") or {}
+        if list(was) != list(env) or not all(_is_text_for_text(was[key], env[key]) for key in env):
+            return None
+        changed[name] = env
+    return changed
+
+
+def _is_text_for_text(was: Any, value: Any) -> bool:
+    both = isinstance(was, str) and isinstance(value, str)
+    return was == value or (both and "\0" not in value)
+
+
+def keep(loaded: LoadedSpec, data: Mapping[str, Any], directory: Path) -> None:
+    """Remember a spec, and what the files said. Without a word if that isn't possible: nothing
+    depends on it.
+    """
     if _has_password(loaded.spec):
         return
     home = loaded.path.parent
-    body = json.dumps(
-        {
-            "program": _program(),
-            "digest": loaded.digest,
-            "base_dirs": {
-                name: os.path.relpath(place, home)
-                for name, place in loaded.base_dirs.items()
-                if place != home
-            },
-            "spec": to_plain(loaded.spec),
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode("utf-8", "surrogatepass")
+    places = {
+        name: os.path.relpath(place, home)
+        for name, place in loaded.base_dirs.items()
+        if place != home
+    }
+    kept = {"digest": loaded.digest, "base_dirs": places, "spec": to_plain(loaded.spec)}
     with suppress(OSError):
         if not directory.is_dir():
             directory.mkdir(mode=0o700)
-        _replace(_file_for(loaded.path, directory), _checksum(body) + b"\n" + body)
+        _write_kept(_file_for(loaded.path, directory), kept)
+        source = {"digest": loaded.digest, "data": data}
+        _write_kept(_source_file_for(loaded.path, directory), source)
+
+
+def _read_kept(path: Path) -> dict[str, Any] | None:
+    """What was kept there by this program, whole; None for anything else."""
+    checksum, _, body = path.read_bytes().partition(b"\n")
+    if checksum != _checksum(body):
+        return None
+    kept: dict[str, Any] = json.loads(body)
+    return kept if kept["program"] == _program() else None
+
+
+def _write_kept(path: Path, what: dict[str, Any]) -> None:
+    document = {"program": _program(), **what}
+    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+    body = text.encode("utf-8", "surrogatepass")
+    _replace(path, _checksum(body) + b"\n" + body)
 
 
 class _IncludesWronglyError(Exception):
@@ -87,6 +141,10 @@ def _read_again(path: Path, patterns: list[str]) -> dict[Path, bytes]:
 
 def _file_for(path: Path, directory: Path) -> Path:
     return directory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:32]}.json"
+
+
+def _source_file_for(path: Path, directory: Path) -> Path:
+    return _file_for(path, directory).with_suffix(".data")
 
 
 def _checksum(body: bytes) -> bytes:

@@ -11,9 +11,10 @@ from the directory of that file, also when they stand in `defaults`.
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
-from reconciler.spec.cache import find_cached, keep
+from reconciler.spec.cache import find_cached, keep, reuse_valid
 from reconciler.spec.files import read_file
 from reconciler.spec.loaded import LoadedSpec
 
@@ -31,9 +32,12 @@ def load_spec(path: Path, cache: Path | None = None) -> LoadedSpec:
     data = read_file(path, str(path))
     from reconciler.spec.assembly import Assembly
 
-    loaded = Assembly(path.absolute(), str(path)).run(data)
+    assembly = Assembly(path.absolute(), str(path))
     if cache:
-        keep(loaded, cache)
+        assembly.reuse = partial(reuse_valid, path.absolute(), cache)
+    loaded = assembly.run(data)
+    if cache:
+        keep(loaded, assembly.data, cache)
     return loaded
 
 

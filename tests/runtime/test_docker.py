@@ -323,10 +323,17 @@ def short(requests: list[str]) -> list[str]:
     return [f"{method} {path.strip('/').split('/')[-1][:12]}" for method, path in parts]
 
 
+@pytest.mark.parametrize(
+    ("restart", "update"), [("unless-stopped", []), ("always", ["POST update"]), ("no", [])]
+)
 def test_calls_of_a_redeploy(
-    docker_bench: DockerBench, engine: PrivateEngine, tmp_path: Path
+    docker_bench: DockerBench,
+    engine: PrivateEngine,
+    tmp_path: Path,
+    restart: str,
+    update: list[str],
 ) -> None:
-    docker_bench.settled()
+    docker_bench.settled(restart=restart)
     workload = docker_bench.workload()
     with engine.recorder() as recorder:
         runtime = DockerRuntime(Engine(recorder.url), tmp_path)
@@ -336,7 +343,7 @@ def test_calls_of_a_redeploy(
             "GET networks",
             "POST create",
             "POST rename",
-            "POST update",
+            *update,
             "POST stop",
             "POST start",
         ]

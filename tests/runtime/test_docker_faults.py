@@ -55,7 +55,7 @@ def test_disk_full(
 def test_update_between_running_and_stopped(
     docker_bench: DockerBench, refusing: RefusingEngine, runtime: DockerRuntime
 ) -> None:
-    old = docker_bench.settled()
+    old = docker_bench.settled(restart="always")
     refusing.refuse("/update", 500, "ttrpc: closed: unknown", times=2)
     runtime.deploy(docker_bench.workload(), Job())
     assert docker_bench.facts(old.id).policy == "no"
@@ -64,7 +64,7 @@ def test_update_between_running_and_stopped(
 def test_update_that_stays_impossible(
     docker_bench: DockerBench, refusing: RefusingEngine, runtime: DockerRuntime
 ) -> None:
-    old = docker_bench.settled()
+    old = docker_bench.settled(restart="always")
     workload = docker_bench.workload()
     refusing.refuse("/update", 500, "broken", times=6)
     with pytest.raises(DeployError, match="broken"):
