@@ -140,7 +140,10 @@ def _run_stage(context: Context, name: str, stage: ModuleType) -> None:
     with _time_limit(context, name):
         reason: str = stage.skip(context)
         if reason:
-            result = StageResult("skipped", {"reason": reason})
+            image = context.found.image_id  # from now on nobody removes it
+            result = StageResult(
+                "skipped", {"reason": reason}, {"image_id": image} if image else {}
+            )
             queue.end_stage(store, context.claim, name, result, clock())
             context.emit("stage", stage=name, status="skipped", seconds=0.0)
             return

@@ -516,6 +516,25 @@ def test_clear_keeps_what_serves_and_frees_the_rest(shop: Shop) -> None:
     assert len(list((shop.state_dir / "logs").rglob("*.log"))) == 1
 
 
+def test_clear_keeps_the_image_that_a_deployment_found(shop: Shop, wait_until: WaitUntil) -> None:
+    shop.app()
+    shop.apply()
+    (found,) = shop.images()
+    shop.repo.commit({"index.html": "two"})
+    shop.apply()
+    shop.state_dir = shop.state_dir.with_name("another")  # which knows of no build
+    shop.apply()
+    with silent_server() as port:
+        shop.app(image={"repository": f"127.0.0.1:{port}/x", "push": True})
+        shop.repo.commit({"index.html": "one"})
+        applying = shop.start("apply")
+        wait_for_stage(shop, "push", wait_until)
+        shop.run("clear", "api")
+        assert found in shop.images()
+        shop.run("cancel", "api")
+        applying.communicate(timeout=20)
+
+
 def test_gc_keeps_as_many_as_retention_says(shop: Shop) -> None:
     shop.app(retention={"images": 2, "deployments": 2})
     for page in ("one", "two", "three", "four"):
