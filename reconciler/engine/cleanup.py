@@ -71,7 +71,7 @@ def keep_to_retention(tools: Tools, row: Deployment) -> None:
     What can't go now goes after the next one, or with `gc`.
     """
     retention = from_plain(App, row.read_request().spec).retention
-    with contextlib.suppress(ReconcilerError):
+    with contextlib.suppress(ReconcilerError, OSError):
         clear_app(tools, row.app, Keep(retention.deployments, retention.images), dry_run=False)
 
 

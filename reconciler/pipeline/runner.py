@@ -10,6 +10,7 @@ A lost lease ends the work without a word: the other process writes the end.
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import threading
 import time
 import traceback
@@ -39,6 +40,7 @@ from reconciler.queue import Claim, Ending, StageResult
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.spec.scalars import seconds
+from reconciler.state.apps import FailedTry
 from reconciler.state.records import Deployment
 
 STAGES: Mapping[str, ModuleType] = {
@@ -57,17 +59,34 @@ REVERT_PATIENCE_SECONDS = 120.0
 """How long putting the old container back waits for an engine that is away."""
 
 
+BUG = "this is a bug in reconciler, please report it:\n"
+
+
 def run_deployment(tools: Tools, claim: Claim, cancel: Cancellation) -> Deployment | None:
     """Run it; the row as it ended, or None when another process took it over."""
     row = claim.deployment
     log = DeploymentLog(tools.store.log_path(row.app, row.id), row, tools.redactor, tools.listen)
     try:
-        return _run(_make_context(tools, claim, cancel, log), log)
+        try:
+            return _run(_make_context(tools, claim, cancel, log), log)
+        except (ReconcilerError, sqlite3.Error):
+            raise  # the state can't be written now: whoever comes next resumes it
+        except Exception as error:
+            return _end_by_bug(tools, claim, log, error)
     except LeaseLost as lost:
         log.write(str(lost))
         return None
     finally:
         log.close()
+
+
+def _end_by_bug(tools: Tools, claim: Claim, log: DeploymentLog, error: Exception) -> Deployment:
+    """The last resort: it ends all the same, and keeps no other from going on."""
+    log.write(BUG + traceback.format_exc())
+    reason = tools.redactor.hide(f"internal error: {error!r}")
+    return queue.finish(
+        tools.store, claim, Ending("failed", reason, FailedTry(reason)), tools.clock()
+    )
 
 
 def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: DeploymentLog) -> Context:
@@ -188,7 +207,7 @@ def _settle(context: Context) -> None:
         context.tools.runtime.settle(
             context.bare_workload(), replace(context.job, cancel=Cancellation())
         )
-    except ReconcilerError as error:
+    except Exception as error:  # whatever it is, nothing may be put back any more
         context.job.log(f"the old container could not be removed yet: {error}")
 
 
@@ -201,7 +220,7 @@ def _end_badly(context: Context, log: DeploymentLog, error: Exception) -> Ending
     if isinstance(error, ReconcilerError):
         log.write(str(error))
     else:
-        log.write("this is a bug in reconciler, please report it:\n" + traceback.format_exc())
+        log.write(BUG + traceback.format_exc())
     log.stage = "revert"
     restored = _revert(context, log)
     return describe_end(context, error, restored=restored)

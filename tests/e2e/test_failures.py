@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pytest
 
 from tests.e2e.conftest import DOCKERFILE, HEALTH, Shop
@@ -134,3 +136,26 @@ def test_registry_down_fails_and_the_next_apply_pushes(serving: Shop) -> None:
     assert serving.answer() == "one"
     assert "127.0.0.1:9" in serving.history()[0]["reason"]
     assert serving.plan()["actions"][0]["action"] == "wait"
+
+
+def test_bug_in_the_end_of_one_app_stops_no_other(shop: Shop) -> None:
+    shop.app(build={"dockerfile": "Missing"})
+    shop.app("web")
+    code = (
+        "import sys\n"
+        "from reconciler.pipeline import runner\n"
+        "runner.describe_end = lambda *_, **__: {}['a bug']\n"
+        "from reconciler.cli import run\n"
+        "sys.exit(run(sys.argv[1:]))\n"
+    )
+    command = shop.command("apply")
+    command[1:3] = ["-c", code]
+    done = subprocess.run(
+        command, env=shop.env(), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
+    row = shop.history()[0]
+    assert (row["status"], row["outcome"]) == ("error", "failed")
+    assert row["reason"] == "internal error: KeyError('a bug')"
+    assert "please report it" in shop.run("logs", "api").out
+    assert shop.history("web")[0]["outcome"] == "succeeded"
