@@ -10,11 +10,12 @@ import os
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from reconciler.errors import SecretError
 from reconciler.spec.models import EnvRef, FileRef
+from reconciler.values import frozen
 
 HIDDEN = "*****"
 _URL_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+(?=@)")
@@ -46,7 +47,7 @@ class Redactor:
         return self._pattern.sub(HIDDEN, text) if self._pattern else text
 
 
-@dataclass(frozen=True)
+@frozen
 class Secrets:
     """Reads references. `base_dir` is the directory of `apps.yaml`, for relative paths."""
 
