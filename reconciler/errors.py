@@ -29,7 +29,7 @@ Anything that is not in this tree is a bug: it stalls loudly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from reconciler.values import frozen
 
 
 class ReconcilerError(Exception):
@@ -54,7 +54,7 @@ class ReconcilerError(Exception):
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Problem:
     """One mistake in the spec. `line` and `column` count from 1, 0 where there is none."""
 

@@ -13,10 +13,12 @@ Kinds, and what `data` holds beside `app` and `deployment`:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """One thing that happened to one app. Times are added by whoever stores it."""
 

@@ -14,7 +14,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from reconciler.errors import LeaseLost
@@ -30,6 +30,7 @@ from reconciler.state.apps import (
 )
 from reconciler.state.records import Deployment, Request
 from reconciler.state.store import Store, add_events
+from reconciler.values import frozen
 
 LEASE_SECONDS = 10.0
 HEARTBEAT_SECONDS = 2.0
@@ -46,7 +47,7 @@ def new_id(now: float) -> str:
     return digits
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Claim:
     """The right to run and to write one deployment."""
 
@@ -253,7 +254,7 @@ def note_child(store: Store, claim: Claim, child: str) -> None:
 # -- committing ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@frozen
 class StageResult:
     """What a stage leaves behind. `columns` go into the deployment's row, `data` into the stage's.
 
@@ -295,7 +296,7 @@ def end_stage(store: Store, claim: Claim, stage: str, result: StageResult, now: 
             record_build(connection, claim.deployment.app, result.build, now)
 
 
-@dataclass(frozen=True)
+@frozen
 class Ending:
     """How a deployment ends, and what a person can do. `failed` is remembered with its target."""
 

@@ -14,7 +14,6 @@ import re
 import subprocess
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.builder.base import Backend
@@ -22,6 +21,7 @@ from reconciler.builder.buildkit import BuildKit
 from reconciler.builder.classic import GET_BUILDKIT, Classic
 from reconciler.errors import BuildError, ReconcilerError, UsageError
 from reconciler.host.engine import Engine, Request
+from reconciler.values import frozen
 
 OVERRIDE = "RECONCILE_BUILDER"
 _USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/bin", "/snap/bin")
@@ -32,7 +32,7 @@ _FIRST_API = (1, 39)
 _lock = threading.Lock()
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice:
     """The backend, and why it and no other, in one sentence for people."""
 
@@ -40,7 +40,7 @@ class Choice:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cli:
     """A docker CLI. `lacks` says why it can't use BuildKit; empty when it can."""
 

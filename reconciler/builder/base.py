@@ -7,15 +7,16 @@ A builder turns a build section and a checked-out directory into a `Prepared` co
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.host.job import Job
 from reconciler.spec.models import Build
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prepared:
     """A build context and the Dockerfile in it, both absolute and free of symlinks."""
 
@@ -23,7 +24,7 @@ class Prepared:
     path: Path
 
 
-@dataclass(frozen=True)
+@frozen
 class Recipe:
     """Everything that one image build needs.
 

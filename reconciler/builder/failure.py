@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from reconciler.errors import BuildError, ReconcilerError
 from reconciler.host.refusals import disk_full, is_disk_full, unavailable
+from reconciler.values import frozen
 
 LINES_KEPT = 15
 _STEP_WIDTH = 160
@@ -17,7 +16,7 @@ TODO_SYNTAX = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """How a build ended. `step` as the builder names it, e.g. `[2/3] RUN make`.
 

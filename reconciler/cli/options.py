@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reconciler.errors import SpecError, UsageError
+from reconciler.values import frozen
 
 if TYPE_CHECKING:
     from reconciler.spec.loader import LoadedSpec
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True)
+@frozen
 class Options:
     """What was said on the command line or in the environment."""
 

@@ -20,9 +20,10 @@ from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment
 from reconciler.state.store import Store
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Keep:
     """How much stays of one app, beside what always stays."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
@@ -23,13 +23,14 @@ from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.apps import HoldRow, set_hold
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Deployment, Request
+from reconciler.values import frozen
 
 CANCEL_PATIENCE_SECONDS = 20.0
 KILL_PATIENCE_SECONDS = 0.5
 LOCK_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Words:
     """What a person says about a deployment."""
 
@@ -69,7 +70,7 @@ def deploy(
     return _put(tools, request)
 
 
-@dataclass(frozen=True)
+@frozen
 class Rebuild:
     """How a redeploy builds."""
 
@@ -178,7 +179,7 @@ def _find_earlier(tools: Tools, app: str, served: Deployment, to: str | None) ->
 # -- ending ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@frozen
 class Stop:
     """How a stop went. `row` is None when nothing was in progress; `killed`: what was killed."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError, Transient
@@ -19,11 +19,12 @@ from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource
+from reconciler.values import frozen
 
 Found = tuple[Resolved, Content] | ReconcilerError
 
 
-@dataclass(frozen=True)
+@frozen
 class Target:
     """One app as desired, with everything that a request for a deployment needs."""
 
@@ -35,7 +36,7 @@ class Target:
     error: ReconcilerError | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Policy:
     """What the person or the daemon that runs the pass allows. `prune` None: as the spec says."""
 
@@ -44,7 +45,7 @@ class Policy:
     retry_now: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Resolver:
     """Turns a loaded spec into targets. `tools` and `recorded` are read, nothing is changed."""
 

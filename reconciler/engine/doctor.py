@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from reconciler.queue import is_orphan
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import ImageSource
 from reconciler.state.store import Store
+from reconciler.values import frozen
 
 LOW_DISK_BYTES = 1 << 30
 
 
-@dataclass(frozen=True)
+@frozen
 class Finding:
     """One check. `level`: ok, warning or error; `todo` what to do about it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler import queue
@@ -22,9 +21,10 @@ from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.state.apps import Version, adopt, record_version
 from reconciler.state.records import Deployment, Request
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Enqueuer:
     """`trigger`: who asked for the pass, for history."""
 

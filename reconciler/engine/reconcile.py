@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from reconciler.engine.desired import Policy
@@ -11,6 +10,7 @@ from reconciler.host.job import Job
 from reconciler.host.lock import locked
 from reconciler.pipeline.tools import Tools
 from reconciler.spec.loaded import LoadedSpec
+from reconciler.values import frozen
 
 if TYPE_CHECKING:
     from reconciler.state.records import Deployment
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 60.0
 
 
-@dataclass(frozen=True)
+@frozen
 class Pass:
     """What a pass did: the plan, the deployments it asked for and those already on their way."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from reconciler.engine.desired import Target
 from reconciler.plan.hashes import target_hash
@@ -10,11 +10,12 @@ from reconciler.spec.models import App, GitSource, ImageSource
 from reconciler.spec.plain import to_plain
 from reconciler.spec.urls import strip_credentials
 from reconciler.state.records import Deployment, Request
+from reconciler.values import frozen
 
 TITLES = {"deploy": "Manual deployment", "redeploy": "Rebuild deployment"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Asked:
     """What is asked for, by whom, and why."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,9 +16,10 @@ from reconciler.plan.states import Observed, Recorded
 from reconciler.source.fanout import ask_all
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.recorded import read_recorded
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Snapshot:
     """The three states, the targets behind desired, and the plan."""
 

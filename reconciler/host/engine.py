@@ -13,12 +13,13 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.errors import DeployError, DiskFull, EngineUnavailable, ReconcilerError
 from reconciler.host.wire import Wire
+from reconciler.values import frozen
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -27,7 +28,7 @@ DEFAULT_URL = "unix:///var/run/docker.sock"
 TODO_UNAVAILABLE = "Start the engine or correct DOCKER_HOST; `reconcile doctor` tells more."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """One call of the engine's API. `path` has no version, so the engine's own one is used.
 
@@ -47,7 +48,7 @@ class Request:
         return f"{path}?{urlencode(self.query, doseq=True)}" if self.query else path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What the engine said. Names in `headers` are in lower case."""
 

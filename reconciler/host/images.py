@@ -23,6 +23,7 @@ from reconciler.host.labels import (
 )
 from reconciler.host.refusals import Fault, disk_full, fault_of, is_disk_full, unavailable
 from reconciler.host.stream import Message, Refusal, stream
+from reconciler.values import frozen
 
 Auth = Mapping[str, str]
 """`{"username", "password"}` or `{"identitytoken"}`, as `host.registry.registry_auth` gives."""
@@ -33,7 +34,7 @@ _PROGRESS_SECONDS = 5.0
 _TOLD = ("Pushed", "Layer already", "Mounted from", "Pulling from", "Pull complete", "Already")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BuiltImage:
     """An image that this program built. `tags` are full names, `size` bytes with its base's.
 
@@ -48,7 +49,7 @@ class BuiltImage:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Removal:
     """Whether an image went away; `reason` says what still needs it otherwise."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reconciler.errors import Stopped
+from reconciler.values import frozen
 
 
 class Cancellation:
@@ -67,7 +68,7 @@ def ignore_process(_pid: int | None) -> None:
     """For work whose child processes nobody has to find again."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Job:
     """One piece of work for one app.
 

@@ -13,18 +13,19 @@ import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import IO
 
 from reconciler.errors import Stalled
 from reconciler.host.job import Job
+from reconciler.values import frozen
 
 GRACE_SECONDS = 0.3
 """From SIGTERM to SIGKILL: git and the docker client need a few milliseconds to clean up."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Command:
     """What to run. `env` is added to this process's environment; None removes a name.
 
@@ -38,7 +39,7 @@ class Command:
     log_output: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Finished:
     """How a child ended. `returncode` is negative for a signal, as in `subprocess`."""
 

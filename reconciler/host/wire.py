@@ -9,7 +9,8 @@ import http.client
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+from reconciler.values import frozen
 
 _PIECE = 1 << 16
 
@@ -18,7 +19,7 @@ class BrokenOff(OSError):  # noqa: N818 - what happened
     """The other side hung up in the middle, or doesn't speak HTTP."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """The beginning of an answer. Names in `headers` are in lower case."""
 

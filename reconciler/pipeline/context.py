@@ -27,6 +27,7 @@ from reconciler.runtime.base import Instance, Workload
 from reconciler.source.base import Resolved, Source, Wanted
 from reconciler.spec.models import App
 from reconciler.state.records import Deployment, Request
+from reconciler.values import frozen
 
 
 @dataclass
@@ -38,7 +39,7 @@ class Found:
     instance: Instance | None = None
 
 
-@dataclass(frozen=True)
+@frozen
 class Context:
     """One claimed deployment. `row` is as it was claimed."""
 

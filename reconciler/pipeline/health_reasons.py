@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from reconciler.errors import HealthError
 from reconciler.pipeline.probes import Answer, Probe
 from reconciler.runtime.base import InstanceState
 from reconciler.runtime.proc_net import is_loopback
+from reconciler.values import frozen
 
 Listening = Sequence[tuple[str, int]]
 
@@ -25,7 +25,7 @@ _SHELL_CODES = {126: "its command can't be executed", 127: "its command isn't in
 _LAST_WORDS = "Its last lines above tell more; correct the app, or its command, env or volumes."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Story:
     """What was seen so far. `restarts` since the check began, `seconds` as well.
 

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 from reconciler.host.wire import BrokenOff, Wire
 from reconciler.runtime.base import Instance, InstanceState
 from reconciler.spec.models import HttpCheck
+from reconciler.values import frozen
 
 CONNECT_SECONDS = 0.5
 """An address on this machine accepts or refuses within a millisecond; more means out of reach."""
@@ -30,7 +31,7 @@ _HEADERS = {"Host": "localhost", "User-Agent": "reconciler", "Accept": "*/*"}
 Kind = Literal["ok", "failed", "refused", "unreachable"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """`said` completes the sentence that the probe's name begins: `GET :80/ answered 200`."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from reconciler.events import Listener, ignore
@@ -14,9 +14,10 @@ from reconciler.source.base import Workplace
 from reconciler.spec.models import App, GitSource
 from reconciler.spec.urls import has_credentials, strip_credentials
 from reconciler.state.store import Store
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Tools:
     """What a process makes once and all its deployments share.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+
+from reconciler.values import frozen
 
 Kind = Literal[
     "deploy",  # a new image: clone, build, push, deploy, health
@@ -31,7 +32,7 @@ UNSETTLED = ("block", "quarantine")
 """Kinds that leave an app in a state that the spec doesn't want."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Action:
     """What is to be done for one app, why, and by which stages.
 
@@ -54,7 +55,7 @@ class Action:
         return "; ".join(self.causes)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plan:
     """The actions in the order of the apps' names. Apps with nothing to do have none."""
 

@@ -11,7 +11,6 @@ and whatever would deploy a target that has failed before is quarantined or wait
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 
 from reconciler.plan.actions import DEPLOYING, Action, Plan
@@ -28,11 +27,12 @@ from reconciler.plan.states import (
     RecordedApp,
     Serving,
 )
+from reconciler.values import frozen
 
 REMOVAL_SHARE = 0.25
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _View:
     """All that is known of one app."""
 
@@ -296,7 +296,7 @@ def _admit(view: _View, action: Action, target: str) -> Action:
 # -- removing --------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Removals:
     """Whether apps that are gone from the spec may be removed, and if not, why."""
 

@@ -7,13 +7,15 @@ that a difference has a name: `env.LOG_LEVEL`, `source.services/api`, `build.tar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
+
+from reconciler.values import frozen
 
 Facts = Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trouble:
     """Why an app's source or secrets could not be read now. `passing`: it may pass by itself."""
 
@@ -22,7 +24,7 @@ class Trouble:
     passing: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DesiredApp:
     """What one app shall be. With `trouble`, only `app` and `suspended` count.
 
@@ -43,7 +45,7 @@ class DesiredApp:
     trouble: Trouble | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Desired:
     """The spec with resolved revisions, and what the user allows.
 
@@ -57,7 +59,7 @@ class Desired:
     retry_now: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Serving:
     """The last successful deployment of an app: what should be running now.
 
@@ -76,7 +78,7 @@ class Serving:
     container: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failure:
     """The last try at one target, which failed. `retry_at` is None when trying can't help."""
 
@@ -86,7 +88,7 @@ class Failure:
     retry_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InFlight:
     """A deployment that is queued or running, and what it will reach.
 
@@ -100,7 +102,7 @@ class InFlight:
     forced: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Hold:
     """A person holds the app: `suspended`, or `pinned` to an earlier version.
 
@@ -113,7 +115,7 @@ class Hold:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RecordedApp:
     """What the state remembers of one app.
 
@@ -129,14 +131,14 @@ class RecordedApp:
     images: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recorded:
     """What the state remembers, by app."""
 
     apps: Mapping[str, RecordedApp]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Container:
     """A container as one list call shows it.
 
@@ -160,7 +162,7 @@ class Container:
     created: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Observed:
     """What the engine reports: the containers of each app, newest first."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol
 
@@ -11,9 +11,10 @@ from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.plan.states import Observed
 from reconciler.spec.models import App
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Workload:
     """What shall run: one app's container, with everything that it needs.
 
@@ -38,7 +39,7 @@ class Workload:
         return self.app.partition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InstanceState:
     """`status` as docker's State.Status; `health` as its HEALTHCHECK's, empty without one.
 

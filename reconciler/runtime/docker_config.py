@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from reconciler.runtime.base import Workload
 from reconciler.runtime.docker_crew import LABEL_RESTART, LABEL_STOP_GRACE, container_name
 from reconciler.spec.models import App, Resources
 from reconciler.spec.scalars import parse_port, parse_volume, seconds, size_bytes
+from reconciler.values import frozen
 
 PREDEFINED = frozenset({"bridge", "host", "none"})
 """Networks that every engine has, which know no aliases."""
@@ -31,7 +32,7 @@ MANY_NETWORKS_VERSION = (1, 44)
 """The first API version whose create call takes more than one network."""
 
 
-@dataclass(frozen=True)
+@frozen
 class CreateCall:
     """`POST /containers/create?name=NAME` with `body`, and what it can't say itself.
 

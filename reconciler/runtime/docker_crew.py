@@ -8,11 +8,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from reconciler.host.labels import LABEL, LABEL_DEPLOYMENT
 from reconciler.runtime.docker_api import Document
 from reconciler.runtime.docker_observe import name_of
+from reconciler.values import frozen
 
 LABEL_RESTART = f"{LABEL}.restart"
 """The restart policy that the spec asks for; the engine's is "no" while a container is aside."""
@@ -23,7 +23,7 @@ DEFAULT_STOP_GRACE = 10
 _ANONYMOUS_LENGTH = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """One container of an app. `ports`: `(host port, protocol)` that it publishes now.
 
@@ -56,7 +56,7 @@ class Member:
         return self.state in ("dead", "removing")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Crew:
     """All containers of one app, newest first. `name` is that of the one that serves."""
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from reconciler.errors import DeployError
 from reconciler.runtime.base import Workload
 from reconciler.spec.scalars import Port, parse_port
+from reconciler.values import frozen
 
 _PORT_TAKEN = re.compile(r"port is already allocated|address already in use")
 _WRAPPERS = re.compile(
@@ -19,7 +19,7 @@ _WRAPPERS = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@frozen
 class _Rule:
     """`what` and `todo` may use the pattern's groups as `{0}`, `{1}`."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,6 +18,7 @@ from reconciler.errors import SecretError
 from reconciler.host.secrets import Secrets
 from reconciler.source.address import Address, Login, parse_address
 from reconciler.spec.models import FileRef, GitSource
+from reconciler.values import frozen
 
 Environment = Mapping[str, str | None]
 
@@ -63,7 +64,7 @@ _SSH_OPTIONS = (
 _HTTP_SETTINGS = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60")
 
 
-@dataclass(frozen=True)
+@frozen
 class Access:
     """A repository and the way to it. The login and the key are only for `address`'s origin."""
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from dataclasses import dataclass
 from urllib.parse import unquote
 
 from reconciler.errors import SourceError
 from reconciler.spec.urls import check_git_url, is_ssh, redact_url
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Login:
     """User name and password for one host over http or https."""
 
@@ -19,7 +19,7 @@ class Login:
     password: str
 
 
-@dataclass(frozen=True)
+@frozen
 class Address:
     """A repository's place. `url` has no credentials: it may stand in argv and in messages.
 

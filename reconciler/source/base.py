@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +11,10 @@ from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.secrets import Secrets
 from reconciler.spec.models import GitSource, ImageSource, PathSource
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class Wanted:
     """One app's source and the revision that its spec asks for."""
 
@@ -23,7 +23,7 @@ class Wanted:
     revision: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resolved:
     """Which version that is now.
 
@@ -37,7 +37,7 @@ class Resolved:
     reference: str = ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Workplace:
     """Where sources keep what they fetch, and what they read secrets with.
 
@@ -51,7 +51,7 @@ class Workplace:
     engine: Engine
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Placed:
     """What `place` brought: a build context on disk, or an image on the engine; never both."""
 

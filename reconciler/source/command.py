@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import Enum
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from reconciler.host.limit import limited
 from reconciler.host.process import Command, Finished, run_command
 from reconciler.host.secrets import Redactor
 from reconciler.source.access import PLAIN, Access, Environment
+from reconciler.values import frozen
 
 ANSWER_SECONDS = 30.0
 """How long a host may take to list its refs; curl alone would wait 5 minutes for a connection."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Git:
     """One git process. `args` begin with options of git itself or the subcommand."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +33,7 @@ from reconciler.source.objects import (
     name_entries,
     plain_repository,
 )
+from reconciler.values import frozen
 
 _EVERYTHING = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _FETCH = (
@@ -68,7 +68,7 @@ _MANY_LOOSE = 27
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@frozen
 class Mirror:
     """The mirror of one repository. Methods may be called by many threads and processes.
 

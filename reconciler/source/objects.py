@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import DiskFull, SourceError
@@ -12,6 +11,7 @@ from reconciler.host.job import Job
 from reconciler.source.access import PLAIN, Environment
 from reconciler.source.command import SENTENCES, Fault, Git, essence, fault_of, run_git
 from reconciler.source.files import writing
+from reconciler.values import frozen
 
 _LED_AWAY = re.compile(r"(symlink|dangling|loop|notdir) \d+")
 _NO_SUCH = " missing"
@@ -27,7 +27,7 @@ class Unreadable(Exception):  # noqa: N818 - a reason to repair, which never lea
     """git can't read objects that should be there. The text is git's own."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Repository:
     """A repository on this machine: git's options that name it, and the environment."""
 
@@ -39,7 +39,7 @@ class Repository:
         return (*self.options, *args)
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """What a path is in a tree: `kind` is tree, blob, or empty with a `note` that says why."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from reconciler.source.files import inside, make_empty, writing
 from reconciler.source.objects import Entry, Unreadable, check_out, look_up
 from reconciler.source.snapshot import Tree, find_tree
 from reconciler.spec import models
+from reconciler.values import frozen
 
 _TREE = "tree:"
 
@@ -156,7 +157,7 @@ def _top(tree: Tree, directory: Path, resolved: Resolved) -> tuple[str, str]:
     return resolved.id, tree.relative(directory)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Place:
     """One app's directory, which is `prefix` below a commit or tree."""
 

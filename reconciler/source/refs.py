@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from reconciler.errors import SourceError
 from reconciler.source.base import Resolved
 from reconciler.spec.revisions import parse_range
+from reconciler.values import frozen
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
@@ -34,7 +35,7 @@ def is_commit(revision: str | None) -> bool:
     return revision is not None and _COMMIT.fullmatch(revision) is not None
 
 
-@dataclass(frozen=True)
+@frozen
 class Refs:
     """The refs of a repository: full name → commit (of annotated tags, what they point to).
 

@@ -13,7 +13,6 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.errors import DiskFull, ReconcilerError, SourceError
@@ -24,6 +23,7 @@ from reconciler.source.access import PLAIN, Environment
 from reconciler.source.command import SENTENCES, Fault, Git, essence, fault_of, run_git
 from reconciler.source.files import remove, writing
 from reconciler.source.objects import Repository, Unreadable, look_up
+from reconciler.values import frozen
 
 _MANY = 27
 _OLD_SECONDS = 7 * 86400
@@ -32,7 +32,7 @@ _OLD_SECONDS = 7 * 86400
 _SETTINGS = ("-c", "core.fsmonitor=false", "-c", "core.splitIndex=false")
 
 
-@dataclass(frozen=True)
+@frozen
 class State:
     """What git says about directories: the commit (empty: none yet), its branch, and which of the
     directories differ from it. `conflicts`: a merge isn't finished."""
@@ -43,7 +43,7 @@ class State:
     conflicts: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Tree:
     """The repository around some directories (`top`), or with `has_git` false one directory
     without any. `root` is the state directory."""

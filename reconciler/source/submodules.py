@@ -8,7 +8,7 @@ Where a submodule's files go is decided by the tree, where its entry is.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import SourceError
@@ -16,12 +16,13 @@ from reconciler.host.job import Job
 from reconciler.source.address import submodule_address
 from reconciler.source.files import make_empty, writing
 from reconciler.source.mirror import Mirror
+from reconciler.values import frozen
 
 DEEPEST = 8
 _GITLINK = "160000"
 
 
-@dataclass(frozen=True)
+@frozen
 class Submodule:
     """One entry: where its files go, where it comes from, and its commit."""
 

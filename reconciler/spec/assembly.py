@@ -29,6 +29,7 @@ from reconciler.spec.nodes import compose, count_values
 from reconciler.spec.reading import Entry, MergedNode, Node, Reading, entries, is_nothing
 from reconciler.spec.shapes import shape_of
 from reconciler.spec.validation import SPEC, valid_apps, valid_name, validate
+from reconciler.values import frozen
 
 _APP = shape_of(App)
 
@@ -51,7 +52,7 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Declared:
     """An app as a file declares it. `file`: that file's name in messages."""
 

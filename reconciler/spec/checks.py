@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from reconciler.spec.models import App
 from reconciler.spec.reading import Mark, Node, Reading, entries
 from reconciler.spec.scalars import EVERYWHERE, Port, parse_port
+from reconciler.values import frozen
 
 LONGEST_NAME = 63
 """The longest label of a DNS name: containers find each other by `<project>-<app>`."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checkable:
     """A valid app with the nodes of its name and its section."""
 
@@ -23,7 +23,7 @@ class Checkable:
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Published:
     """A published port: whose, and which of its ports."""
 

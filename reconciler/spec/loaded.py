@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from reconciler.spec.models import Spec
+from reconciler.values import frozen
 
 
-@dataclass(frozen=True)
+@frozen
 class LoadedSpec:
     """A valid spec and where it came from.
 

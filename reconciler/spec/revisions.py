@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
+
+from reconciler.values import frozen
 
 _RANGE = r"(?s)[<>=^~].*|.*(?:\s|\|\||\*).*|v?\d+(?:\.\d+)?\.[xX](?:\.[xX])?"
 _VERSION = r"(?s)v?(\d+\.\d+)(\.\d+)?([-+].*)?"
 _BAD_REF = r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|\.lock(?:/|$)|/\.|^[./-]|[./]$|^@$"
 
 
-@dataclass(frozen=True)
+@frozen
 class Range:
     """A semver range that parsed. `text` is as the user wrote it."""
 

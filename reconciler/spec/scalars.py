@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from reconciler.values import frozen
 
 DURATION_UNIT = r"\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d)"
 _DURATION = f"(?:{DURATION_UNIT})+"
@@ -42,7 +43,7 @@ def size_bytes(text: str) -> int:
 EVERYWHERE = ("", "0.0.0.0", "[::]")  # noqa: S104 - compared, not bound
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Port:
     """A published port; `address` is empty for all addresses of the host."""
 
@@ -83,7 +84,7 @@ def _address(text: str) -> str:
         raise ValueError("expected an IPv4 address, or an IPv6 address in brackets") from None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Volume:
     """A mount. `source` is a volume's name, or a path for a bind mount."""
 

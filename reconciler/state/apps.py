@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from reconciler.plan.facts import setting_facts
@@ -16,6 +16,7 @@ from reconciler.plan.states import Container
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment, Request
+from reconciler.values import frozen
 
 KEEPS_REVISION = ("heal", "push")
 """Kinds that bring back or copy what is there, and so don't move the recorded revision."""
@@ -36,7 +37,7 @@ def set_status(connection: sqlite3.Connection, app: str, status: str) -> None:
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class Version:
     """Which version of the spec and source an app is at."""
 
@@ -54,7 +55,7 @@ def record_version(connection: sqlite3.Connection, app: str, version: Version) -
     )
 
 
-@dataclass(frozen=True)
+@frozen
 class HoldRow:
     """A person's hold on an app: kind `suspended` or `pinned`; an empty kind lifts it."""
 
@@ -110,7 +111,7 @@ def _push_target(request: Request) -> str:
     return str(image["repository"]) if image.get("push") else ""
 
 
-@dataclass(frozen=True)
+@frozen
 class FailedTry:
     """How a deployment failed. `retry_at`: None when trying the same again can't help."""
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any
+
+from reconciler.values import frozen
 
 STATUSES = ("queued", "running", "done", "error")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Request:
     """What one deployment shall do: everything a worker needs, and no secret.
 
@@ -55,7 +57,7 @@ class Request:
         return cls(**{**data, "stages": tuple(data.get("stages", ()))})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Deployment:
     """One row of the table of the same name. Times are seconds since 1970, UTC."""
 
@@ -109,7 +111,7 @@ class Deployment:
 _DEPLOYMENT_COLUMNS = tuple(item.name for item in fields(Deployment))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stage:
     """One stage of one deployment. `status`: running, done, skipped or failed."""
 
@@ -132,7 +134,7 @@ class Stage:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AppRow:
     """One row of the table `apps`. `revision`, `resolved` and `settings` follow the spec."""
 
