@@ -6,6 +6,7 @@ They are read when they are needed and live in memory alone. Whatever was read i
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
@@ -32,8 +33,9 @@ class Redactor:
         self._pattern: re.Pattern[str] | None = None
 
     def learn(self, value: str) -> None:
-        """Hide `value`, and each line of it, from now on."""
-        parts = {part.strip() for part in (value, *value.splitlines())}
+        """Hide `value`, and each line of it, from now on; also as Python and JSON quote them."""
+        plain = {part.strip() for part in (value, *value.splitlines())}
+        parts = plain | {quote(part)[1:-1] for part in plain for quote in (repr, json.dumps)}
         with self._lock:
             new = {part for part in parts if len(part) >= _SHORTEST} - self._values
             if new:
