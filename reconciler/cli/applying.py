@@ -20,25 +20,31 @@ if TYPE_CHECKING:
     from reconciler.state.records import Deployment
 
 
+MOST_PASSES = 3
+
+
 def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: bool) -> int:
     """Plan, deploy, and print; the exit code."""
     with (
         show_progress(quiet=options.quiet or options.json, verbose=options.verbose) as listen,
         open_tools(options.state_dir, listen) as tools,
     ):
-        done = run_pass(tools, loaded, policy, "apply")
-        ids = [row.id for row in done.queued] + list(done.on_their_way)
-        if not wait:
-            from reconciler.cli.detach import start_worker
+        rows: list[Deployment] = []
+        for _ in range(MOST_PASSES):
+            done = run_pass(tools, loaded, policy, "apply")
+            ours = [row.id for row in done.queued]
+            ids = [*ours, *done.on_their_way]
+            if not wait:
+                from reconciler.cli.detach import start_worker
 
-            start_worker(options, ids)
-            rows = list(done.queued)
-        elif ids:
-            from reconciler.engine.worker import Workers
+                start_worker(options, ids)
+                rows = list(done.queued)
+            elif ids:
+                from reconciler.engine.worker import Workers
 
-            rows = Workers(tools, loaded.spec.concurrency, ids).run_to_end()
-        else:
-            rows = []
+                rows += Workers(tools, loaded.spec.concurrency, ids, ours).run_to_end()
+            if not wait or not done.on_their_way:
+                break  # what others asked for may have led elsewhere than the spec says
         if options.json:
             from reconciler.engine.documents import history_document, plan_document
 

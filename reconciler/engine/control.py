@@ -10,6 +10,7 @@ from dataclasses import replace
 from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
 from reconciler.engine.requests import TITLES, Asked, repeat_request, target_request
+from reconciler.engine.worker import Leases
 from reconciler.errors import Stopped, UsageError
 from reconciler.host.job import Cancellation, Job
 from reconciler.host.lock import locked
@@ -227,9 +228,14 @@ def _await_end(tools: Tools, row: Deployment, patience: float) -> Deployment | N
 def _end_here(tools: Tools, row: Deployment, reason: Stopped) -> Deployment | None:
     claim = queue.take_over(tools.store, row.id, current_owner(), tools.clock())
     if claim is not None:
+        leases = Leases(tools)
+        keeper = leases.start()
+        leases.add(claim)
         stopped = Cancellation()
         stopped.cancel(reason)
         run_deployment(tools, claim, stopped)
+        leases.end()
+        keeper.join()
     return tools.store.find_deployment(row.id)
 
 

@@ -39,7 +39,9 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
         from reconciler.engine.enqueue import Enqueuer
 
         enqueuer = Enqueuer(tools, snapshot, trigger)
-        queued = [row for action in snapshot.plan.actions if (row := enqueuer.apply(action))]
+        # What goes may hold the port of what comes.
+        actions = sorted(snapshot.plan.actions, key=lambda action: action.kind != "remove")
+        queued = [row for action in actions if (row := enqueuer.apply(action))]
     due = {row.app for row in queued}
     waiting = [
         deployment.deployment

@@ -92,10 +92,21 @@ class Leases:
 
 
 class Workers:
-    """Runs what it may claim, up to `concurrency` side by side. `only`: ids; None for all."""
+    """Runs what it may claim, up to `concurrency` side by side.
 
-    def __init__(self, tools: Tools, concurrency: int, only: Collection[str] | None) -> None:
+    `only`: ids to run or wait for; None for all. `ours`: those of them that this process asked
+    for, and takes out of the queue when it is interrupted.
+    """
+
+    def __init__(
+        self,
+        tools: Tools,
+        concurrency: int,
+        only: Collection[str] | None,
+        ours: Collection[str] | None = None,
+    ) -> None:
         self._tools = tools
+        self._ours = only if ours is None else ours
         self._concurrency = concurrency
         self._only = only
         self._leases = Leases(tools)
@@ -118,7 +129,7 @@ class Workers:
                     for future in futures:
                         future.result()
                 except BaseException:
-                    self._interrupt(ids)
+                    self._interrupt()
                     raise
         finally:
             self._leases.end()
@@ -126,9 +137,10 @@ class Workers:
         rows = [self._tools.store.find_deployment(deployment) for deployment in ids]
         return [row for row in rows if row is not None]
 
-    def _interrupt(self, ids: list[str]) -> None:
+    def _interrupt(self) -> None:
         self._stop.set()
-        queue.cancel_waiting(self._tools.store, self._tools.clock(), only=ids)
+        ours = list(self._ours or ())
+        queue.cancel_waiting(self._tools.store, self._tools.clock(), only=ours)
         self._leases.stop_all(Interrupted("interrupted"))
 
     def _work(self, ids: list[str]) -> None:

@@ -211,7 +211,8 @@ def _adoptable(view: _View, desired: DesiredApp) -> Container | None:
         healthy = container.health != "unhealthy" or _has_own_check(desired.settings)
         works = container.state == "running" and healthy
         same_run = container.run_hash == run_hash(container.image_id, desired.run)
-        if works and same_run and container.build_hash == wanted:
+        verified = container.name == view.app.replace("/", "-")  # the name that settling gives
+        if works and verified and same_run and container.build_hash == wanted:
             return container
     return None
 
@@ -303,7 +304,7 @@ class _Removals:
     refusal: str
 
     def decide(self, view: _View) -> Iterator[Action]:
-        if view.recorded.in_flight and view.recorded.in_flight[-1].kind == "remove":
+        if view.recorded.in_flight:
             newest = view.recorded.in_flight[-1]
             cause = f"deployment {newest.deployment} is {newest.status}"
             yield Action(view.app, "wait", (cause,))

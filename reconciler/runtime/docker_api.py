@@ -56,9 +56,10 @@ class DockerApi:
         filters = json.dumps({"label": [label]})
         return _documents(self._send("GET", "/containers/json", {"all": "1", "filters": filters}))
 
-    def list_running(self) -> Sequence[Document]:
-        """Everything that runs on the engine."""
-        return _documents(self._send("GET", "/containers/json"))
+    def list_running(self, label: str = "") -> Sequence[Document]:
+        """Everything that runs on the engine, or what carries `label`."""
+        query = {"filters": json.dumps({"label": [label]})} if label else {}
+        return _documents(self._send("GET", "/containers/json", query))
 
     def inspect(self, container: str) -> Document | None:
         """All about it; None when there is none of this id or name."""

@@ -31,7 +31,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.errors import DeployError
+from reconciler.errors import DeployError, Transient
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_APP, LABEL_PROJECT
 from reconciler.host.refusals import is_disk_full
@@ -57,6 +57,7 @@ from reconciler.runtime.docker_networks import ensure_network
 from reconciler.runtime.docker_observe import published_ports
 from reconciler.spec.scalars import parse_port, parse_volume
 
+NEIGHBOUR_SECONDS = 30.0
 IN_FLIGHT_SECONDS = 10.0
 """How long the engine may be at work for a process that died: the name is taken, and what has
 it can't be seen yet."""
@@ -95,7 +96,7 @@ class DockerSwap:
     def _create(self, call: CreateCall, workload: Workload, crew: Crew, job: Job) -> str:
         """The id of the new container, after everything that can be refused was asked for."""
         self._check_name(workload, crew)
-        self._check_ports(workload, crew)
+        self._check_ports(workload, crew, job)
         self._check_volumes(workload)
         for network in call.networks:
             ensure_network(self._api, network, our_labels(workload), self._locks, job)
@@ -234,9 +235,34 @@ class DockerSwap:
                 todo=f"Remove or rename it: docker rename {crew.name} {crew.name}-before",
             )
 
-    def _check_ports(self, workload: Workload, crew: Crew) -> None:
+    def _await_neighbours(
+        self, workload: Workload, ours: Collection[tuple[int, str]], job: Job
+    ) -> None:
+        """A port that another app of this project has is about to be given up: no two apps of a
+        spec have the same. Raises `Transient` when it isn't within half a minute.
+        """
+        ports = [parse_port(text) for text in workload.spec.ports]
+        wanted = [port for port in ports if (port.host, port.protocol) not in ours]
+        deadline = time.monotonic() + NEIGHBOUR_SECONDS
+        while wanted:
+            neighbours = self._api.list_running(f"{LABEL_PROJECT}={workload.project}")
+            published = published_ports(neighbours)
+            held = [(port, who) for port in wanted if (who := port_holder(published, port))]
+            if not held:
+                return
+            port, who = held[0]
+            if time.monotonic() > deadline:
+                raise Transient(
+                    f"port {port.host} is still held by {who} of this project",
+                    app=workload.app,
+                    todo="Wait for that app's deployment, or `reconcile explain` it.",
+                )
+            job.cancel.wait(0.1)
+
+    def _check_ports(self, workload: Workload, crew: Crew, job: Job) -> None:
         """Refuse ports of other containers, before anything is stopped for them."""
         ours = {port for member in crew.members for port in member.ports}
+        self._await_neighbours(workload, ours, job)
         ports = [parse_port(text) for text in workload.spec.ports]
         wanted = [port for port in ports if (port.host, port.protocol) not in ours]
         published = self._published() if wanted else []

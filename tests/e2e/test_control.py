@@ -575,3 +575,15 @@ def test_commands_without_a_spec_say_what_to_do(shop: Shop) -> None:
     )
     assert done.returncode == 78
     assert "reconcile init" in done.stderr
+
+
+def test_apply_behind_a_deployment_by_hand_still_gets_to_the_spec(
+    shop: Shop, wait_until: WaitUntil
+) -> None:
+    first = shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 2\n", "index.html": "slow"})
+    shop.app()
+    shop.run("deploy", "api", "--revision", first, "--no-wait")
+    wait_for_stage(shop, "build", wait_until)
+    shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": "newest"})
+    shop.apply()
+    assert shop.answer() == "newest"

@@ -262,3 +262,16 @@ def test_monorepo_only_the_touched_app_is_deployed(
     shop.apply()
     assert (shop.answer("api"), shop.answer("web")) == ("api 1", "web 2")
     assert shop.container_id("api") == api
+
+
+def test_renamed_app_takes_the_port_of_the_one_that_goes(shop: Shop) -> None:
+    shop.app("zold", ports=["127.0.0.1:18199:8000"])
+    shop.top["prune"] = True
+    shop.top["concurrency"] = 1
+    shop.write()
+    shop.apply()
+    del shop.apps["zold"]
+    shop.app("anew", ports=["127.0.0.1:18199:8000"])
+    shop.apply()
+    assert shop.containers("zold") == []
+    assert shop.answer("anew") == "one"
