@@ -23,6 +23,7 @@ from reconciler.host.owner import is_alive
 from reconciler.state.apps import (
     FailedTry,
     ensure_app,
+    insert_deployment,
     record_build,
     record_failure,
     record_success,
@@ -72,25 +73,8 @@ def put(store: Store, request: Request, now: float) -> Deployment:
         if waiting is not None:
             reason = f"replaced by {deployment}"
             _end_waiting(connection, Deployment.from_row(waiting), ("superseded", reason), now)
-        connection.execute(
-            "INSERT INTO deployments (id, app, kind, trigger, title, description, cause, target, "
-            "revision, resolved, request, status, queued_at) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
-            (
-                deployment,
-                request.app,
-                request.kind,
-                request.trigger,
-                request.title,
-                request.description,
-                request.cause,
-                request.target,
-                request.revision,
-                request.resolved,
-                request.to_json(),
-                now,
-            ),
-        )
+        values = {"id": deployment, "status": "queued", "queued_at": now}
+        insert_deployment(connection, request, values)
         ensure_app(connection, request.app)
         set_status(connection, request.app, "running")
         data = {"cause": request.cause, "kind": request.kind}

@@ -113,6 +113,8 @@ def run(arguments: list[str]) -> int:
         result = cli.main(arguments, prog_name="reconcile", standalone_mode=False, color=color)
     except click.UsageError as error:
         error.show()
+        if isinstance(error, click.NoSuchOption) and error.ctx and error.ctx.command is cli:
+            click.echo("  → Options come after the command: reconcile COMMAND [OPTIONS]", err=True)
         return 64
     except click.ClickException as error:
         error.show()

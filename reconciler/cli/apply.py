@@ -16,8 +16,8 @@ from reconciler.cli.options import Options, common_options
 def apply(options: Options, no_wait: bool, prune: bool | None, allow_removals: int | None) -> int:
     """Make the host what apps.yaml says, and wait until every deployment has ended.
 
-    Applying again does nothing: only a cause starts an action. Several at once, and a daemon
-    beside it, are safe: nothing is deployed twice. A failing app never stops the others.
+    Applying again does nothing: only a cause starts an action. Several at once are safe:
+    nothing is deployed twice. A failing app never stops the others.
 
     From cron, with a mail only when something happened or failed:
 

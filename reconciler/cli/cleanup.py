@@ -68,8 +68,18 @@ def _print(options: Options, freed: Freed, *, dry_run: bool) -> int:
     verb = "Would free" if dry_run else "Freed"
     if freed.size or freed.deployments or not options.quiet:
         click.echo(
-            f"{verb} {freed.size} bytes: {len(freed.deployments)} deployments "
-            f"({freed.log_bytes} bytes of logs), {len(freed.images)} images "
-            f"({freed.image_bytes}), checkouts ({freed.checkout_bytes})."
+            f"{verb} {_size(freed.size)}: {len(freed.deployments)} deployments "
+            f"({_size(freed.log_bytes)} of logs), {len(freed.images)} images "
+            f"({_size(freed.image_bytes)}), checkouts ({_size(freed.checkout_bytes)})."
         )
     return 0
+
+
+def _size(count: int) -> str:
+    """For people: bytes, KiB, MiB or GiB."""
+    size, unit = float(count), "bytes"
+    for larger in ("KiB", "MiB", "GiB"):
+        if size < 1024:
+            break
+        size, unit = size / 1024, larger
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"

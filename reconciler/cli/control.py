@@ -257,7 +257,7 @@ def resume(options: Options, app: str) -> int:
     if options.json:
         print_json({"app": name, "was_held": held})
         return 0
-    click.echo(f"{name}: no longer {held}." if held else f"{name}: was not held.")
+    click.echo(f"{name}: resumed; it was held: {held}" if held else f"{name}: was not held.")
     if loaded.spec.apps[name.partition("/")[2]].suspend:
         click.echo(f"{name}: still suspended in the spec: remove `suspend: true` there.")
     return 0

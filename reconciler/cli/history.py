@@ -22,7 +22,14 @@ from reconciler.state.store import Store
 @click.command()
 @click.argument("app", required=False)
 @common_options
-@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="How many at most.",
+)
 def history(options: Options, app: str | None, limit: int) -> int:
     """Show past deployments, newest first: cause, outcome, reason, stages.
 

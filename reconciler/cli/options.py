@@ -83,7 +83,8 @@ def _add_options(command: Command, file_flags: tuple[str, ...]) -> Command:
         ),
         click.option(
             "--state-dir", envvar="RECONCILE_STATE_DIR", show_envvar=True,
-            help="Where state, logs and mirrors are kept.",
+            help="Where state, logs and mirrors are kept. Default: /var/lib/reconciler for root, "
+            "else ~/.local/state/reconciler.",
         ),
         click.option(
             "-o", "--output", type=click.Choice(["table", "json"]), default="table",

@@ -107,14 +107,13 @@ class _Live:
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, justify="right")
-        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column()  # the only one that may shrink: its text is cut, and never wrapped
         with self._lock:
             for app, row in sorted(self._rows.items()):
                 style = {"succeeded": "green", "": "blue", "recorded": ""}.get(row.end, "red")
                 seconds = "" if row.end else _seconds(time.monotonic() - row.since)
-                table.add_row(
-                    app, Text(row.end or row.stage, style), seconds, Text(row.line, "dim")
-                )
+                line = Text(row.line, "dim", no_wrap=True, overflow="ellipsis")
+                table.add_row(app, Text(row.end or row.stage, style), seconds, line)
         return table
 
 

@@ -30,7 +30,10 @@ def init(file: str) -> int:
             todo="Edit it, or choose another name with --file.",
         ) from None
     except OSError as error:
-        raise UsageError(f"{path} can't be written: {error.strerror}") from error
+        raise UsageError(
+            f"{path} can't be written: {error.strerror}",
+            todo="Choose another place with --file.",
+        ) from error
     click.echo(f"Wrote {path}. Edit it, then: reconcile plan")
     return 0
 
@@ -68,10 +71,15 @@ def _problem(problem: object) -> dict[str, object]:
 def schema() -> int:
     """Print the JSON Schema of apps.yaml.
 
-    Editors with a YAML language server use it through the first line of a file:
+    Editors with a YAML language server explain and complete every field with it:
 
     \b
-        # yaml-language-server: $schema=schemas/apps.schema.json
+        reconcile schema > apps.schema.json
+
+    and, as the first line of apps.yaml beside it:
+
+    \b
+        # yaml-language-server: $schema=apps.schema.json
     """
     from reconciler.spec.schema import schema_text
 

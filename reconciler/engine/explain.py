@@ -27,7 +27,7 @@ NEXT = {
     "hold": "The loop leaves it alone",
     "keep": "It stays",
     "block": "Nothing can be done for it now",
-    "quarantine": "It isn't tried again until its revision or spec changes; `deploy` tries at once",
+    "quarantine": "It isn't tried again until its revision or spec changes, or by `deploy`",
 }
 
 

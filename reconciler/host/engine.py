@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
-TODO_UNAVAILABLE = "Start the engine or correct DOCKER_HOST; `reconcile doctor` tells more."
+TODO_UNAVAILABLE = "Start the engine, or correct DOCKER_HOST."
+TODO_DENIED = "Add your user to the socket's group (often `docker`) and log in again, or be root."
 
 
 @frozen
@@ -110,7 +111,7 @@ class Engine:
         return EngineUnavailable(
             f"the Docker engine at {self.url} doesn't answer: {reason}",
             app=app,
-            todo=TODO_UNAVAILABLE,
+            todo=TODO_DENIED if "Permission denied" in reason else TODO_UNAVAILABLE,
         )
 
     def connect(self, timeout: float) -> Wire:

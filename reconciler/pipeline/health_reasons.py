@@ -22,7 +22,7 @@ from reconciler.values import frozen
 Listening = Sequence[tuple[str, int]]
 
 _SHELL_CODES = {126: "its command can't be executed", 127: "its command isn't in the image"}
-_LAST_WORDS = "Its last lines above tell more; correct the app, or its command, env or volumes."
+_LAST_WORDS = "See its last lines in the log; correct the app, or its command, env or volumes."
 
 
 @frozen

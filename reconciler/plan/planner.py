@@ -286,7 +286,9 @@ def _admit(view: _View, action: Action, target: str) -> Action:
         return action
     if failure.retry_at is None:
         cause = f"failed before ({failure.deployment}): {failure.reason}"
-        return Action(view.app, "quarantine", (cause,))
+        name = view.app.partition("/")[2] or view.app
+        todo = f"Push or edit something, or try the same again: `reconcile deploy {name}`."
+        return Action(view.app, "quarantine", (cause,), todo=todo)
     if failure.retry_at > view.now and not view.retry_now:
         cause = f"try {failure.attempts} failed: {failure.reason}"
         return Action(view.app, "wait", (cause,), until=failure.retry_at)
@@ -299,9 +301,10 @@ def _admit(view: _View, action: Action, target: str) -> Action:
 
 @frozen
 class _Removals:
-    """Whether apps that are gone from the spec may be removed, and if not, why."""
+    """Whether apps that are gone from the spec may be removed; if not, why, and how to."""
 
     refusal: str
+    todo: str = ""
 
     def decide(self, view: _View) -> Iterator[Action]:
         if view.recorded.in_flight:
@@ -310,14 +313,15 @@ class _Removals:
             yield Action(view.app, "wait", (cause,))
         elif view.containers or view.serving:
             if self.refusal:
-                yield Action(view.app, "keep", (f"gone from the spec; {self.refusal}",))
+                cause = f"gone from the spec; {self.refusal}"
+                yield Action(view.app, "keep", (cause,), todo=self.todo)
             else:
                 yield Action(view.app, "remove", ("gone from the spec",), ("remove",))
 
 
 def _removals(desired: Desired, views: list[_View]) -> _Removals:
     if not desired.prune:
-        return _Removals("kept, because pruning is off")
+        return _Removals("kept, because pruning is off", "`reconcile apply --prune` removes it.")
     present = [view for view in views if view.containers or view.serving]
     gone = sum(view.desired is None for view in present)
     limit = max(1, int(len(present) * REMOVAL_SHARE))
@@ -326,5 +330,8 @@ def _removals(desired: Desired, views: list[_View]) -> _Removals:
     elif not desired.apps:
         limit = 0  # an empty spec is an accident until somebody says otherwise
     if gone > limit:
-        return _Removals(f"kept, because {gone} removals at once are more than {limit}")
+        return _Removals(
+            f"kept, because {gone} removals at once are more than {limit}",
+            f"If that is meant: `reconcile apply --allow-removals {gone}`.",
+        )
     return _Removals("")

@@ -27,6 +27,30 @@ def ensure_app(connection: sqlite3.Connection, app: str) -> None:
     connection.execute("INSERT OR IGNORE INTO apps (app) VALUES (?)", (app,))
 
 
+def insert_deployment(
+    connection: sqlite3.Connection, request: Request, values: Mapping[str, Any]
+) -> None:
+    """Write a new row: what was asked for, and `values` by column. Names are our own."""
+    row = {
+        "app": request.app,
+        "kind": request.kind,
+        "trigger": request.trigger,
+        "title": request.title,
+        "description": request.description,
+        "cause": request.cause,
+        "target": request.target,
+        "revision": request.revision,
+        "resolved": request.resolved,
+        "request": request.to_json(),
+        **values,
+    }
+    columns, marks = ", ".join(row), ", ".join("?" * len(row))
+    connection.execute(
+        f"INSERT INTO deployments ({columns}) VALUES ({marks})",  # noqa: S608
+        tuple(row.values()),
+    )
+
+
 def set_status(connection: sqlite3.Connection, app: str, status: str) -> None:
     """idle, done or error; `running` wins while a deployment of the app waits or runs."""
     connection.execute(
@@ -148,32 +172,20 @@ def adopt(
     `found`: what it was asked for, the container, and its facts as JSON.
     """
     request, container, facts = found
-    connection.execute(
-        "INSERT OR REPLACE INTO deployments (id, app, kind, trigger, title, description, cause, "
-        "target, revision, resolved, request, status, outcome, facts, build_hash, image_id, "
-        "container, queued_at, started_at, finished_at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'done', 'succeeded', ?, ?, ?, ?, ?, ?, ?)",
-        (
-            container.deployment,
-            request.app,
-            request.kind,
-            request.trigger,
-            request.title,
-            request.description,
-            request.cause,
-            request.target,
-            request.revision,
-            request.resolved,
-            request.to_json(),
-            facts,
-            container.build_hash,
-            container.image_id,
-            container.id,
-            now,
-            now,
-            now,
-        ),
-    )
+    values = {
+        "id": container.deployment,
+        "status": "done",
+        "outcome": "succeeded",
+        "facts": facts,
+        "build_hash": container.build_hash,
+        "image_id": container.image_id,
+        "container": container.id,
+        "queued_at": now,
+        "started_at": now,
+        "finished_at": now,
+    }
+    connection.execute("DELETE FROM deployments WHERE id = ?", (container.deployment,))
+    insert_deployment(connection, request, values)
     ensure_app(connection, request.app)
     connection.execute(
         "UPDATE apps SET serving = ?, status = 'done', pushed_to = ? WHERE app = ?",

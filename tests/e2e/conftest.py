@@ -167,3 +167,14 @@ def shop(
 def files_below(directory: Path) -> Sequence[Path]:
     """All files, for looking whether something leaked into one."""
     return [path for path in directory.rglob("*") if path.is_file()]
+
+
+def command_lines() -> str:
+    """The argv of everything that runs on this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
+        except OSError:
+            continue
+    return "\n".join(found)

@@ -5,21 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from tests.e2e.conftest import DOCKERFILE, Shop, files_below
+from tests.e2e.conftest import DOCKERFILE, Shop, command_lines, files_below
 from tests.source.servers import GitHttp
 
 SECRET = "s3cr3t-value-42"
 SLOW_BUILD = DOCKERFILE + "RUN --mount=type=secret,id=token test -s /run/secrets/token && sleep 1\n"
-
-
-def command_lines() -> str:
-    texts = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            texts.append(path.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace"))
-        except OSError:
-            continue
-    return "\n".join(texts)
 
 
 def test_secret_is_nowhere_but_in_the_container(shop: Shop, tmp_path: Path) -> None:
