@@ -66,3 +66,12 @@ def own_git_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_DIR", "GIT_ASKPASS", "GIT_SSL_CAINFO"):
         monkeypatch.delenv(name, raising=False)
     return settings
+
+
+@pytest.fixture
+def no_docker_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory as docker's configuration; `config.json` may be put there."""
+    directory = tmp_path / "docker"
+    directory.mkdir()
+    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
+    return directory
