@@ -33,5 +33,14 @@ def run_hash(image_id: str, run: Facts) -> str:
 
 
 def target_hash(app: DesiredApp) -> str:
-    """What a deployment of this desired app reaches. Revisions with equal source are equal."""
-    return hash_facts("target", {**app.build, **app.run, "@push": app.push_to})
+    """What a deployment of this desired app reaches. Revisions with equal source are equal.
+
+    What decides between success and failure counts as well: who corrects the health check of a
+    deployment that failed by it is tried again.
+    """
+    judged = {f"@{name}": fact for name, fact in app.settings.items() if _judges(name)}
+    return hash_facts("target", {**app.build, **app.run, **judged, "@push": app.push_to})
+
+
+def _judges(setting: str) -> bool:
+    return setting.partition(".")[0] in ("health", "timeouts")
