@@ -68,6 +68,8 @@ def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, wait
         if not waited:
             click.echo(f"  deployment {row.id}")
     for action in _unsettled(done):
+        if options.quiet and action.kind == "quarantine":
+            continue  # told when it failed; cron would say it again every few minutes
         click.echo(f"{action.app}: {colour(action.kind, 'failed')}: {action.cause}")
         if action.todo:
             click.echo(f"  → {action.todo}")

@@ -7,7 +7,7 @@ import click
 from reconciler.cli.options import Options, common_options, find_app
 from reconciler.cli.output import print_json
 from reconciler.engine.desired import Policy
-from reconciler.plan.actions import CHANGING, Action, Plan
+from reconciler.plan.actions import CHANGING, UNSETTLED, Action, Plan
 
 SIGNS = {
     "deploy": "~",
@@ -63,7 +63,9 @@ def plan(
 def print_plan(plan: Plan, project: str) -> None:
     """Like a diff: a sign, the app, what, why, and the stages."""
     changes = sum(action.kind in CHANGING for action in plan.actions)
-    click.echo(f"{project}: {changes or 'no'} {'change' if changes == 1 else 'changes'}")
+    stuck = sum(action.kind in UNSETTLED for action in plan.actions)
+    head = f"{project}: {changes or 'no'} {'change' if changes == 1 else 'changes'}"
+    click.echo(head + (f", {stuck} held back" if stuck else ""))
     width = max((len(action.app) for action in plan.actions), default=0) - len(project) - 1
     for action in plan.actions:
         _print_action(action, width)

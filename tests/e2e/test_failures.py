@@ -58,6 +58,7 @@ def test_failed_revision_is_not_tried_again(serving: Shop) -> None:
     serving.apply(code=1)
     done = serving.apply(code=1)
     assert "failed before" in done.out
+    assert serving.apply("-q", code=1).out == ""
     assert len(serving.history()) == 2
     (action,) = serving.plan()["actions"]
     assert action["action"] == "quarantine"
