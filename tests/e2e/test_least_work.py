@@ -191,6 +191,24 @@ def test_container_stopped_is_healed(shop: Shop) -> None:
     assert shop.answer() == "one"
 
 
+def test_container_unhealthy_is_healed_without_a_build(
+    shop: Shop, wait_until: Callable[..., object]
+) -> None:
+    check = "HEALTHCHECK --interval=1s --retries=1 CMD test ! -e /tmp/sick\n"
+    shop.repo.commit({"Dockerfile": DOCKERFILE + check})
+    shop.app(health={"timeout": "20s"})
+    shop.apply()
+    images = shop.images()
+    shop.engine.docker("exec", shop.container_id(), "touch", "/tmp/sick")
+    wait_until(lambda: shop.status()["health"] == "unhealthy", timeout=20)
+    shop.apply()
+    row = shop.history()[0]
+    assert (row["kind"], row["cause"]) == ("heal", "container is unhealthy")
+    assert shop.stages(row) == ["deploy", "health"]
+    assert shop.images() == images
+    assert shop.answer() == "one"
+
+
 def test_app_gone_from_the_spec_stays_without_pruning(shop: Shop) -> None:
     shop.app()
     shop.app("web")
