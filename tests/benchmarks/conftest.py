@@ -14,7 +14,7 @@ from tests.e2e.conftest import shop
 
 __all__ = ["shop"]
 
-ROUNDS = 3
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def compare(capsys: pytest.CaptureFixture[str]) -> Compare:
     """One warm-up of each side, then both in turn.
 
     Whatever else the machine does only adds to either side, so a round that isn't `enough` is
-    repeated, twice at most.
+    repeated, four times at most.
     """
 
     def run(
