@@ -251,9 +251,6 @@ class StageResult:
     build: tuple[str, str, str] | None = None
 
 
-RESULT_COLUMNS = frozenset({"facts", "build_hash", "image_id", "image", "digest", "container"})
-
-
 def begin_stage(store: Store, claim: Claim, stage: str, now: float) -> None:
     """Commit that a stage runs now. Raises `LeaseLost`."""
     with store.transaction() as connection:

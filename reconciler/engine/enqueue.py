@@ -13,7 +13,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.events import Event
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
-from reconciler.plan.actions import Action
+from reconciler.plan.actions import DEPLOYING, Action
 from reconciler.plan.hashes import build_hash
 from reconciler.plan.states import Container
 from reconciler.runtime.base import Workload
@@ -34,7 +34,7 @@ class Enqueuer:
 
     def apply(self, action: Action) -> Deployment | None:
         """The deployment that was asked for, if the action needs one."""
-        if action.kind in ("deploy", "restart", "push", "heal", "remove"):
+        if action.kind in DEPLOYING:
             request = self._request(action)
             return queue.put(self.tools.store, request, self.tools.clock())
         if action.kind == "record":

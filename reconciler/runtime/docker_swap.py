@@ -55,7 +55,7 @@ from reconciler.runtime.docker_errors import (
 from reconciler.runtime.docker_instance import DockerInstance
 from reconciler.runtime.docker_networks import ensure_network
 from reconciler.runtime.docker_observe import published_ports
-from reconciler.spec.scalars import parse_port, parse_volume
+from reconciler.spec.scalars import Port, parse_port, parse_volume
 
 NEIGHBOUR_SECONDS = 30.0
 IN_FLIGHT_SECONDS = 10.0
@@ -235,14 +235,10 @@ class DockerSwap:
                 todo=f"Remove or rename it: docker rename {crew.name} {crew.name}-before",
             )
 
-    def _await_neighbours(
-        self, workload: Workload, ours: Collection[tuple[int, str]], job: Job
-    ) -> None:
+    def _await_neighbours(self, workload: Workload, wanted: Collection[Port], job: Job) -> None:
         """A port that another app of this project has is about to be given up: no two apps of a
         spec have the same. Raises `Transient` when it isn't within half a minute.
         """
-        ports = [parse_port(text) for text in workload.spec.ports]
-        wanted = [port for port in ports if (port.host, port.protocol) not in ours]
         deadline = time.monotonic() + NEIGHBOUR_SECONDS
         while wanted:
             neighbours = self._api.list_running(f"{LABEL_PROJECT}={workload.project}")
@@ -262,9 +258,9 @@ class DockerSwap:
     def _check_ports(self, workload: Workload, crew: Crew, job: Job) -> None:
         """Refuse ports of other containers, before anything is stopped for them."""
         ours = {port for member in crew.members for port in member.ports}
-        self._await_neighbours(workload, ours, job)
         ports = [parse_port(text) for text in workload.spec.ports]
         wanted = [port for port in ports if (port.host, port.protocol) not in ours]
+        self._await_neighbours(workload, wanted, job)
         published = self._published() if wanted else []
         for port in wanted:
             if holder := port_holder(published, port):

@@ -10,8 +10,6 @@ from typing import Any
 
 from reconciler.values import frozen
 
-STATUSES = ("queued", "running", "done", "error")
-
 
 @frozen
 class Request:
