@@ -1,7 +1,7 @@
-"""The spec's models: one class for each section of `apps.yaml`.
+"""The spec: `Spec` and `App`, with every section below them, for whoever reads a spec.
 
 Unknown fields are errors everywhere. Field descriptions are what an editor shows, through
-`schemas/apps.schema.json`. A new source, build type or rollout starts with a model here.
+`schemas/apps.schema.json`. A new source starts in `sources`, any other part in `sections`.
 """
 
 # No `from __future__ import annotations`: annotations are read when the class is made.
@@ -10,277 +10,80 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from reconciler.spec.declare import Number, OneOf, PartOf, Rule, Section, about, default_of, section
+from reconciler.spec.declare import (
+    Number,
+    PartOf,
+    Rule,
+    Section,
+    about,
+    default_of,
+    section,
+)
 from reconciler.spec.fields import (
     AbsolutePath,
-    Argument,
     Argv,
     Concurrency,
-    Cores,
-    Count,
-    Duration,
     EnvName,
-    FilePath,
-    GitUrl,
     Grace,
-    HealthPath,
-    ImageName,
-    ImageReference,
     LabelKey,
     Line,
-    Memory,
     Name,
     NetworkName,
     PortMapping,
-    PortNumber,
     Raw,
     RelativePath,
     Replicas,
-    Repository,
     RestartPolicy,
-    SecretId,
-    Stage,
     Switch,
     User,
-    UserName,
     VolumeMapping,
 )
 from reconciler.spec.images import is_digest, is_tag
 from reconciler.spec.revisions import check_ref, parse_range
 from reconciler.spec.scalars import parse_volume
-from reconciler.spec.urls import has_credentials, is_ssh
+from reconciler.spec.sections import (
+    Build,
+    Health,
+    HttpCheck,
+    Image,
+    Resources,
+    Retention,
+    Rollout,
+    Timeouts,
+)
+from reconciler.spec.sources import (
+    Credentials,
+    EnvRef,
+    FileRef,
+    GitSource,
+    ImageSource,
+    PathSource,
+    Ref,
+    Source,
+    Value,
+)
 
-
-@section
-class EnvRef(Section):
-    """A value taken from an environment variable of the process that runs reconcile."""
-
-    env: EnvName = about("Name of the environment variable.", "DATABASE_URL")
-
-
-@section
-class FileRef(Section):
-    """A value read from a file on the machine that runs reconcile."""
-
-    file: FilePath = about(
-        "Path of the file, absolute or relative to this file. One newline at its end is dropped.",
-        "/run/secrets/database_url",
-        "secrets/database_url",
-    )
-
-
-Ref = Annotated[EnvRef | FileRef, OneOf()]
-"""A secret by reference."""
-Value = Annotated[Raw | EnvRef | FileRef, OneOf()]
-"""Plain text exactly as written, or a reference to a secret."""
-
-
-@section
-class Credentials(Section):
-    """User name and password for a git host or a registry, the password by reference."""
-
-    username: UserName = about(
-        "User name; any text where a token is enough.", "deploy", "x-access-token"
-    )
-    password: Ref = about(
-        "Password or token, by reference.",
-        {"env": "REGISTRY_TOKEN"},
-        {"file": "/run/secrets/registry_token"},
-    )
-
-
-@section
-class GitSource(Section):
-    """A git repository."""
-
-    git: GitUrl = about(
-        "URL: https://, http://, ssh://, user@host:path, file:// or an absolute path.",
-        "https://git.example.com/shop/api.git",
-        "git@git.example.com:shop/api.git",
-        repr=False,
-    )
-    subdir: RelativePath = about(
-        "Build context inside the repository.", "services/api", default="."
-    )
-    watch: tuple[RelativePath, ...] = about(
-        "Further paths that count as this app's source: a commit that touches one rebuilds it.",
-        ["libs/common"],
-        default=(),
-    )
-    submodules: Switch = about("Check submodules out as well.", False, default=True)
-    credentials: Credentials | None = about(
-        "User name and password for https.",
-        {"username": "deploy", "password": {"env": "GIT_TOKEN"}},
-        default=None,
-    )
-    ssh_key: FileRef | None = about(
-        "Private key file for ssh; default: the agent or ssh's own keys.",
-        {"file": "/etc/reconciler/deploy_key"},
-        default=None,
-    )
-
-    def rules(self) -> Iterator[Rule]:
-        if self.credentials and is_ssh(self.git):
-            yield "credentials", "credentials are for https; over ssh use ssh_key or the agent"
-        elif self.credentials and has_credentials(self.git):
-            yield "git", "the URL has credentials and so has 'credentials'; keep one"
-        if self.ssh_key and not is_ssh(self.git):
-            yield "ssh_key", "a key is for ssh; over https use credentials"
-
-
-@section
-class PathSource(Section):
-    """A directory beside `apps.yaml`."""
-
-    path: FilePath = about("Directory, relative to this file.", "./api", ".")
-    subdir: RelativePath = about("Build context inside the directory.", "services/api", default=".")
-    watch: tuple[RelativePath, ...] = about(
-        "Further paths inside the directory that count as source.", ["libs/common"], default=()
-    )
-
-
-@section
-class ImageSource(Section):
-    """A ready image in a registry."""
-
-    image: ImageName = about(
-        "Repository of the image; its tag or digest is the app's revision.",
-        "ghcr.io/shop/api",
-        "postgres",
-    )
-    credentials: Credentials | None = about(
-        "For the registry; default: docker's own configuration.",
-        {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
-        default=None,
-    )
-
-
-Source = Annotated[GitSource | PathSource | ImageSource, OneOf()]
-
-
-@section
-class Build(Section):
-    """How the image is built. A Dockerfile, or with `static` a directory served as files."""
-
-    exclusive = (("static", "server"), ("dockerfile", "target", "args", "secrets"))
-
-    dockerfile: RelativePath = about(
-        "Path of the Dockerfile inside the build context.",
-        "docker/Dockerfile.web",
-        default="Dockerfile",
-    )
-    static: RelativePath | None = about(
-        "Directory inside the context to serve as files on port 8080.", "public", default=None
-    )
-    server: ImageReference | None = about(
-        "Image with busybox httpd that serves `static`; default busybox:stable.",
-        "busybox:1.36",
-        default=None,
-    )
-    target: Stage | None = about("Stage of the Dockerfile to build.", "runtime", default=None)
-    args: dict[EnvName, Raw] = about(
-        "Build arguments, exactly as written.",
-        {"NODE_ENV": "production"},
-        default_factory=dict,
-        repr=False,
-    )
-    secrets: dict[SecretId, Ref] = about(
-        "Build secrets, for `RUN --mount=type=secret,id=NAME`. Need BuildKit.",
-        {"npm_token": {"env": "NPM_TOKEN"}},
-        default_factory=dict,
-    )
-
-    def rules(self) -> Iterator[Rule]:
-        yield from super().rules()
-        if self.server and not self.static:
-            yield "server", "'server' serves the files of 'static', which isn't set"
-
-
-@section
-class Image(Section):
-    """Where the built image is named and pushed to."""
-
-    repository: Repository = about("Repository without tag.", "registry.example.com/shop/api")
-    push: Switch = about("Push after the build.", True, default=False)
-    credentials: Credentials | None = about(
-        "For the registry; default: docker's own configuration.",
-        {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
-        default=None,
-    )
-
-
-@section
-class Resources(Section):
-    """Limits of the container."""
-
-    cpus: Cores | None = about("Cores; parts are possible.", 1.5, default=None)
-    memory: Memory | None = about(
-        "Memory limit; units are powers of 1024.", "512m", "1g", default=None
-    )
-    pids: Count | None = about("Largest number of processes.", 200, default=None)
-
-
-@section
-class HttpCheck(Section):
-    """Healthy when a GET is answered with a status below 400."""
-
-    port: PortNumber = about("Port inside the container.", 8000)
-    path: HealthPath = about("Path, with its query if any.", "/healthz", default="/")
-
-
-@section
-class Health(Section):
-    """When a new container counts as working. At most one of http, tcp and command."""
-
-    exclusive = (("http",), ("tcp",), ("command",))
-
-    http: HttpCheck | None = about(
-        "Healthy when a GET is answered with a status below 400.",
-        {"port": 8000, "path": "/healthz"},
-        default=None,
-    )
-    tcp: PortNumber | None = about("Healthy when this container port accepts.", 5432, default=None)
-    command: tuple[Argument, ...] | None = about(
-        "Healthy when it exits with 0 in the container.",
-        ["pg_isready", "-q"],
-        default=None,
-        repr=False,
-        min_length=1,
-    )
-    timeout: Duration = about("Time to become healthy.", "2m", default="60s")
-    stable: Duration = about(
-        "Without any check: how long the container has to run without a restart.",
-        "10s",
-        default="3s",
-    )
-
-
-@section
-class Rollout(Section):
-    """How the old container makes room for the new one."""
-
-    strategy: Literal["recreate"] = about(
-        "recreate: the old one stops, then the new one starts.", "recreate", default="recreate"
-    )
-
-
-@section
-class Retention(Section):
-    """How much history is kept for each app."""
-
-    images: Count = about("Built images to keep for going back.", 5, default=3)
-    deployments: Count = about("Deployments (rows and logs) to keep.", 50, default=20)
-
-
-@section
-class Timeouts(Section):
-    """The longest time for each stage; health has its own `health.timeout`."""
-
-    clone: Duration = about("For fetching the source.", "5m", default="10m")
-    build: Duration = about("For the build.", "1h", default="30m")
-    push: Duration = about("For the push.", "30m", default="15m")
-    deploy: Duration = about("For swapping the containers.", "2m", default="5m")
-
+__all__ = [
+    "App",
+    "Build",
+    "Credentials",
+    "EnvRef",
+    "FileRef",
+    "GitSource",
+    "Health",
+    "HttpCheck",
+    "Image",
+    "ImageSource",
+    "PathSource",
+    "Ref",
+    "Resources",
+    "Retention",
+    "Rollout",
+    "Source",
+    "Spec",
+    "Timeouts",
+    "Value",
+]
 
 _NOT_FOR_IMAGES = ("build", "image", "env_file")
 

@@ -6,13 +6,18 @@ apps          one row an app: status, what serves, a person's hold
 failures      targets that failed, and when to try them again
 builds        images by build hash
 events        what happened, in order
+tokens        who may call the HTTP API: a hash of each token, never the token
+configurations  which commit of a configuration is in force, and what is wrong with a newer one
+told          what the last notification about an app said
+outbox        notifications that are still to be delivered
+deliveries    webhooks that were heard already, by a hash of what was signed
 """
 
 from __future__ import annotations
 
 from sqlite_utils import Database, Migrations
 
-VERSION = 1
+VERSION = 2
 
 migrations = Migrations("reconciler")
 
@@ -107,11 +112,64 @@ CREATE INDEX events_by_app ON events (app, seq);
 CREATE INDEX events_by_deployment ON events (deployment);
 """
 
+_DAEMON_TABLES = """
+CREATE INDEX deployments_heals ON deployments (queued_at) WHERE kind = 'heal';
+CREATE TABLE tokens (
+    name TEXT PRIMARY KEY,
+    hash TEXT NOT NULL UNIQUE,
+    scope TEXT NOT NULL,
+    apps TEXT NOT NULL DEFAULT '[]',
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    revoked_at REAL,
+    used_at REAL,
+    used_from TEXT NOT NULL DEFAULT ''
+) WITHOUT ROWID;
+CREATE TABLE configurations (
+    place TEXT PRIMARY KEY,
+    revision TEXT NOT NULL DEFAULT '',
+    digest TEXT NOT NULL DEFAULT '',
+    since REAL NOT NULL DEFAULT 0,
+    problem TEXT NOT NULL DEFAULT '',
+    problem_revision TEXT NOT NULL DEFAULT '',
+    problem_since REAL
+) WITHOUT ROWID;
+CREATE TABLE told (
+    app TEXT PRIMARY KEY,
+    state TEXT NOT NULL,
+    at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    app TEXT NOT NULL,
+    event TEXT NOT NULL,
+    title TEXT NOT NULL,
+    body TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    next_at REAL NOT NULL DEFAULT 0
+);
+CREATE TABLE deliveries (
+    digest TEXT PRIMARY KEY,
+    at REAL NOT NULL
+) WITHOUT ROWID
+"""
+
 
 @migrations()
 def m001_tables(db: Database) -> None:
     """Everything that the first version remembers."""
-    for statement in _TABLES.split(";"):
+    _execute(db, _TABLES)
+
+
+@migrations()
+def m002_daemon(db: Database) -> None:
+    """What a daemon, its API and its notifications remember."""
+    _execute(db, _DAEMON_TABLES)
+
+
+def _execute(db: Database, statements: str) -> None:
+    for statement in statements.split(";"):
         if statement.strip():
             db.execute(statement)
 

@@ -18,7 +18,7 @@ from reconciler.state.records import AppRow, Deployment, Stage
 
 BUSY_SECONDS = 15
 LEAST_FREE_BYTES = 1 << 17
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Equal to `migrations.VERSION`, kept here so that opening doesn't import sqlite_utils."""
 
 

@@ -1,0 +1,1 @@
+"""HTTP shell: reads a request, calls the engine, and writes the answer. Decides nothing."""

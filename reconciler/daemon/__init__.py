@@ -1,0 +1,1 @@
+"""Process shell of `reconcile daemon`: starts and stops the parts, decides nothing."""

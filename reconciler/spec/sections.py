@@ -1,0 +1,158 @@
+"""The parts of an app's section: how it is built, limited, checked, rolled out and kept."""
+
+# No `from __future__ import annotations`: annotations are read when the class is made.
+
+from collections.abc import Iterator
+from typing import Literal
+
+from reconciler.spec.declare import (
+    Rule,
+    Section,
+    about,
+    section,
+)
+from reconciler.spec.fields import (
+    Argument,
+    Cores,
+    Count,
+    Duration,
+    EnvName,
+    HealthPath,
+    ImageReference,
+    Memory,
+    PortNumber,
+    Raw,
+    RelativePath,
+    Repository,
+    SecretId,
+    Stage,
+    Switch,
+)
+from reconciler.spec.sources import (
+    Credentials,
+    Ref,
+)
+
+
+@section
+class Build(Section):
+    """How the image is built. A Dockerfile, or with `static` a directory served as files."""
+
+    exclusive = (("static", "server"), ("dockerfile", "target", "args", "secrets"))
+
+    dockerfile: RelativePath = about(
+        "Path of the Dockerfile inside the build context.",
+        "docker/Dockerfile.web",
+        default="Dockerfile",
+    )
+    static: RelativePath | None = about(
+        "Directory inside the context to serve as files on port 8080.", "public", default=None
+    )
+    server: ImageReference | None = about(
+        "Image with busybox httpd that serves `static`; default busybox:stable.",
+        "busybox:1.36",
+        default=None,
+    )
+    target: Stage | None = about("Stage of the Dockerfile to build.", "runtime", default=None)
+    args: dict[EnvName, Raw] = about(
+        "Build arguments, exactly as written.",
+        {"NODE_ENV": "production"},
+        default_factory=dict,
+        repr=False,
+    )
+    secrets: dict[SecretId, Ref] = about(
+        "Build secrets, for `RUN --mount=type=secret,id=NAME`. Need BuildKit.",
+        {"npm_token": {"env": "NPM_TOKEN"}},
+        default_factory=dict,
+    )
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        if self.server and not self.static:
+            yield "server", "'server' serves the files of 'static', which isn't set"
+
+
+@section
+class Image(Section):
+    """Where the built image is named and pushed to."""
+
+    repository: Repository = about("Repository without tag.", "registry.example.com/shop/api")
+    push: Switch = about("Push after the build.", True, default=False)
+    credentials: Credentials | None = about(
+        "For the registry; default: docker's own configuration.",
+        {"username": "deploy", "password": {"env": "REGISTRY_TOKEN"}},
+        default=None,
+    )
+
+
+@section
+class Resources(Section):
+    """Limits of the container."""
+
+    cpus: Cores | None = about("Cores; parts are possible.", 1.5, default=None)
+    memory: Memory | None = about(
+        "Memory limit; units are powers of 1024.", "512m", "1g", default=None
+    )
+    pids: Count | None = about("Largest number of processes.", 200, default=None)
+
+
+@section
+class HttpCheck(Section):
+    """Healthy when a GET is answered with a status below 400."""
+
+    port: PortNumber = about("Port inside the container.", 8000)
+    path: HealthPath = about("Path, with its query if any.", "/healthz", default="/")
+
+
+@section
+class Health(Section):
+    """When a new container counts as working. At most one of http, tcp and command."""
+
+    exclusive = (("http",), ("tcp",), ("command",))
+
+    http: HttpCheck | None = about(
+        "Healthy when a GET is answered with a status below 400.",
+        {"port": 8000, "path": "/healthz"},
+        default=None,
+    )
+    tcp: PortNumber | None = about("Healthy when this container port accepts.", 5432, default=None)
+    command: tuple[Argument, ...] | None = about(
+        "Healthy when it exits with 0 in the container.",
+        ["pg_isready", "-q"],
+        default=None,
+        repr=False,
+        min_length=1,
+    )
+    timeout: Duration = about("Time to become healthy.", "2m", default="60s")
+    stable: Duration = about(
+        "Without any check: how long the container has to run without a restart.",
+        "10s",
+        default="3s",
+    )
+
+
+@section
+class Rollout(Section):
+    """How the old container makes room for the new one."""
+
+    strategy: Literal["recreate"] = about(
+        "recreate: the old one stops, then the new one starts.", "recreate", default="recreate"
+    )
+
+
+@section
+class Retention(Section):
+    """How much history is kept for each app."""
+
+    images: Count = about("Built images to keep for going back.", 5, default=3)
+    deployments: Count = about("Deployments (rows and logs) to keep.", 50, default=20)
+
+
+@section
+class Timeouts(Section):
+    """The longest time for each stage; health has its own `health.timeout`."""
+
+    clone: Duration = about("For fetching the source.", "5m", default="10m")
+    build: Duration = about("For the build.", "1h", default="30m")
+    push: Duration = about("For the push.", "30m", default="15m")
+    deploy: Duration = about("For swapping the containers.", "2m", default="5m")
