@@ -1,6 +1,6 @@
 """Where the spec comes from, and how it is edited: a file here, or a repository.
 
-    load   the newest spec, with its revision     edit   change its files, and keep that
+load   the newest spec, with its revision     edit   change its files, and keep that
 """
 
 from __future__ import annotations
