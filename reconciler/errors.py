@@ -19,6 +19,7 @@
     │   ├── Killed                `kill`
     │   ├── TimedOut              a stage took longer than its limit
     │   ├── Interrupted           its process was ended, or died again and again
+    │   ├── HandedOver            its process ends, and the next one goes on with it
     │   └── LeaseLost             another process took the deployment over
     ├── Locked                    somebody else holds the lock; try again
     └── UsageError                the command or call itself makes no sense
@@ -156,6 +157,10 @@ class Interrupted(Stopped):
 
     The next pass tries again, with a deployment of its own.
     """
+
+
+class HandedOver(Stopped):
+    """Its process is ended, and whoever comes next goes on with it."""
 
 
 class LeaseLost(Stopped):

@@ -1,8 +1,9 @@
 """The queue: rows of `deployments`, moved by one transaction at a time.
 
     put ──▶ queued ──claim──▶ running ──finish──▶ done | error
-              │                  ▲ │
-              └─ superseded      └─┘ claim again, when the owner died: same row, next attempt
+              │  ▲               ▲ │ │
+              │  └── hand_over ──┼─┘ │   its process ends in order
+              └─ superseded      └───┘   claim again, when the owner died: same row, next attempt
 
 One running and one queued deployment per app, by unique index. Whoever runs one holds a lease
 with a token; every write names the token, so a process that lost its lease can't write.
@@ -312,6 +313,25 @@ def finish(store: Store, claim: Claim, ending: Ending, now: float) -> Deployment
         data = {"outcome": ending.outcome, "reason": ending.reason}
         add_events(connection, now, [Event("finished", row.app, row.id, data)])
         return row
+
+
+def hand_over(store: Store, claim: Claim, now: float) -> None:
+    """Put a running deployment back for whoever comes next. Raises `LeaseLost`.
+
+    It waits again, with its committed stages; where a newer one waits already, that one replaces
+    it.
+    """
+    with store.transaction() as connection:
+        _update(connection, claim, {"child": "", "owner": "", "lease_until": 0.0})
+        row = _fetch(connection, claim.id)
+        _close_stages(connection, row, now)
+        newer = connection.execute(
+            "SELECT id FROM deployments WHERE app = ? AND status = 'queued'", (row.app,)
+        ).fetchone()
+        if newer is not None:
+            _end_waiting(connection, row, ("superseded", f"replaced by {newer['id']}"), now)
+        else:
+            connection.execute("UPDATE deployments SET status = 'queued' WHERE id = ?", (claim.id,))
 
 
 def _move_app(connection: sqlite3.Connection, row: Deployment, ending: Ending) -> None:

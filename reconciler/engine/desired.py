@@ -17,6 +17,7 @@ from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
+from reconciler.source.memory import VersionMemory
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource
 from reconciler.values import frozen
@@ -38,21 +39,29 @@ class Target:
 
 @frozen
 class Policy:
-    """What the person or the daemon that runs the pass allows. `prune` None: as the spec says."""
+    """What the person or the daemon that runs the pass allows. `prune` None: as the spec says.
+
+    `memory`: what a daemon knows of the sources; None asks about each.
+    """
 
     prune: bool | None = None
     allow_removals: int | None = None
     retry_now: bool = False
+    memory: VersionMemory | None = None
 
 
 @frozen
 class Resolver:
-    """Turns a loaded spec into targets. `tools` and `recorded` are read, nothing is changed."""
+    """Turns a loaded spec into targets. `tools` and `recorded` are read, nothing is changed.
+
+    `memory`: versions that need not be asked about, where a daemon keeps them.
+    """
 
     tools: Tools
     loaded: LoadedSpec
     recorded: Recorded
     job: Job = field(default_factory=Job)
+    memory: VersionMemory | None = None
 
     def resolve(self, names: Iterable[str]) -> dict[str, Target]:
         """Targets of the named apps (`<project>/<name>`), by name."""
@@ -71,6 +80,15 @@ class Resolver:
         return {name: self._target(name, app, contents[name]) for name, app in apps.items()}
 
     def _ask(self, wanted: Mapping[str, Wanted]) -> dict[str, Outcome]:
+        """What hosts say, or said the last time."""
+        if self.memory is None:
+            return self._ask_hosts(wanted)
+        known = self.memory.recall(wanted.values())
+        news = self._ask_hosts({app: one for app, one in wanted.items() if app not in known})
+        self.memory.learn([(wanted[app], outcome) for app, outcome in news.items()])
+        return {**known, **news}
+
+    def _ask_hosts(self, wanted: Mapping[str, Wanted]) -> dict[str, Outcome]:
         """One question for each repository; apps are grouped by where their files are read."""
         groups: dict[Path, list[Wanted]] = defaultdict(list)
         for one in wanted.values():

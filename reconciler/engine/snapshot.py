@@ -40,7 +40,7 @@ def take_snapshot(
     project = loaded.spec.project
     names = [f"{project}/{name}" for name in loaded.spec.apps]
     recorded = read_recorded(tools.store, project)
-    resolver = Resolver(tools, loaded, recorded, job or Job())
+    resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory)
     questions: dict[str, Callable[[], Any]] = {
         "observed": lambda: tools.runtime.observe(project),
         "targets": lambda: resolver.resolve(names),

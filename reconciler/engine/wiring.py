@@ -13,6 +13,7 @@ from reconciler.host.engine import Engine
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
 from reconciler.runtime import RUNTIMES
+from reconciler.runtime.base import Runtime
 from reconciler.state.store import Store
 
 
@@ -24,15 +25,17 @@ def retry_delay(error: BaseException, attempts: int) -> float | None:
 
 
 @contextmanager
-def open_tools(state_dir: Path, listen: Listener = ignore) -> Iterator[Tools]:
-    """State, engine and runtime, closed at the end of the block."""
+def open_tools(
+    state_dir: Path, listen: Listener = ignore, runtime: Runtime | None = None
+) -> Iterator[Tools]:
+    """State, engine and runtime (default: docker), closed at the end of the block."""
     engine = Engine()
     store = Store(state_dir)
     try:
         yield Tools(
             store=store,
             engine=engine,
-            runtime=RUNTIMES["docker"](engine, state_dir),
+            runtime=runtime or RUNTIMES["docker"](engine, state_dir),
             redactor=Redactor(),
             clock=time.time,
             retry_delay=retry_delay,

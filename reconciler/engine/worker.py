@@ -1,7 +1,7 @@
 """Runs deployments: threads that claim and run, and one that keeps the leases and hears stops.
 
-A one-shot works on the deployments that it asked for and waits for those that others run; a
-daemon works on whatever is there. Both stop with `stop`.
+A one-shot (`Workers`) works on the deployments that it asked for and waits for those that others
+run. A daemon works on whatever is there: `engine.pool`.
 """
 
 from __future__ import annotations
@@ -63,17 +63,18 @@ class Leases:
 
     def stop_all(self, reason: Stopped) -> None:
         """End everything that runs here."""
-        for _, cancel in self._snapshot():
+        for _, cancel in self.running():
             cancel.cancel(reason)
 
-    def _snapshot(self) -> list[tuple[Claim, Cancellation]]:
+    def running(self) -> list[tuple[Claim, Cancellation]]:
+        """What runs here now."""
         with self._lock:
             return list(self._running.values())
 
     def _keep(self) -> None:
         beaten = self.tools.clock()
         while not self._end.wait(STOP_POLL_SECONDS):
-            running = self._snapshot()
+            running = self.running()
             now = self.tools.clock()
             try:
                 for claim, cancel in running:
@@ -94,15 +95,15 @@ class Leases:
 class Workers:
     """Runs what it may claim, up to `concurrency` side by side.
 
-    `only`: ids to run or wait for; None for all. `ours`: those of them that this process asked
-    for, and takes out of the queue when it is interrupted.
+    `only`: ids to run or wait for. `ours`: those of them that this process asked for, and takes
+    out of the queue when it is interrupted.
     """
 
     def __init__(
         self,
         tools: Tools,
         concurrency: int,
-        only: Collection[str] | None,
+        only: Collection[str],
         ours: Collection[str] | None = None,
     ) -> None:
         self._tools = tools
@@ -119,7 +120,7 @@ class Workers:
         On KeyboardInterrupt what runs here is stopped, put back and ended as `interrupted`, what
         waits is taken out of the queue, and the exception goes on.
         """
-        ids = list(self._only or ())
+        ids = list(self._only)
         count = max(1, min(self._concurrency, len(ids)))
         keeper = self._leases.start()
         try:
@@ -139,7 +140,7 @@ class Workers:
 
     def _interrupt(self) -> None:
         self._stop.set()
-        ours = list(self._ours or ())
+        ours = list(self._ours)
         queue.cancel_waiting(self._tools.store, self._tools.clock(), only=ours)
         self._leases.stop_all(Interrupted("interrupted"))
 
@@ -159,9 +160,7 @@ class Workers:
         if self._stop.is_set():
             cancel.cancel(Interrupted("interrupted", app=claim.deployment.app))
         try:
-            row = run_deployment(self._tools, claim, cancel)
-            if row is not None and row.outcome == "succeeded":
-                keep_to_retention(self._tools, row)
+            run_claim(self._tools, claim, cancel)
         finally:
             self._leases.drop(claim)
             with self._changed:
@@ -170,3 +169,11 @@ class Workers:
     def _all_ended(self, ids: list[str]) -> bool:
         open_ids = {row.id for row in self._tools.store.unfinished()}
         return open_ids.isdisjoint(ids)
+
+
+def run_claim(tools: Tools, claim: Claim, cancel: Cancellation) -> Deployment | None:
+    """Run one deployment, and keep to its app's retention; its row, unless others go on with it."""
+    row = run_deployment(tools, claim, cancel)
+    if row is not None and row.outcome == "succeeded":
+        keep_to_retention(tools, row)
+    return row

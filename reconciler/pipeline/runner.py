@@ -4,7 +4,8 @@
                  │        │        │        │         │
                  └────────┴────────┴─ failed └─────────┴─ revert ─▶ rolled_back | failed
 
-A lost lease ends the work without a word: the other process writes the end.
+A lost lease ends the work without a word: the other process writes the end. A process that ends
+in order hands over: what was swapped is put back, and the deployment waits for the next process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from types import ModuleType
 from reconciler import queue
 from reconciler.errors import (
     EngineUnavailable,
+    HandedOver,
     Interrupted,
     LeaseLost,
     ReconcilerError,
@@ -63,7 +65,7 @@ BUG = "this is a bug in reconciler, please report it:\n"
 
 
 def run_deployment(tools: Tools, claim: Claim, cancel: Cancellation) -> Deployment | None:
-    """Run it; the row as it ended, or None when another process took it over."""
+    """Run it; the row as it ended, or None when another process took it over, or will."""
     row = claim.deployment
     log = DeploymentLog(tools.store.log_path(row.app, row.id), row, tools.redactor, tools.listen)
     try:
@@ -99,7 +101,7 @@ def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: Deploym
     return Context(claim, request, app, tools, job)
 
 
-def _run(context: Context, log: DeploymentLog) -> Deployment:
+def _run(context: Context, log: DeploymentLog) -> Deployment | None:
     started = time.monotonic()
     _end_leftover_child(context.row)
     context.emit("started", attempt=context.row.attempt, resumed=context.row.attempt > 1)
@@ -111,6 +113,9 @@ def _run(context: Context, log: DeploymentLog) -> Deployment:
     except LeaseLost:
         raise
     except Exception as error:
+        if isinstance(context.job.cancel.reason, HandedOver) and not _asked_to_stop(context):
+            _hand_over(context, log)
+            return None
         ending = _end_badly(context, log, error)
     log.stage = "end"
     log.write(f"{ending.outcome}: {ending.reason}" if ending.reason else ending.outcome)
@@ -224,6 +229,14 @@ def _end_badly(context: Context, log: DeploymentLog, error: Exception) -> Ending
     log.stage = "revert"
     restored = _revert(context, log)
     return describe_end(context, error, restored=restored)
+
+
+def _hand_over(context: Context, log: DeploymentLog) -> None:
+    log.write("this process ends; the next one goes on with the deployment")
+    log.stage = "revert"
+    _revert(context, log)
+    shutil.rmtree(context.checkout, ignore_errors=True)
+    queue.hand_over(context.tools.store, context.claim, context.tools.clock())
 
 
 def _asked_to_stop(context: Context) -> Stopped | None:

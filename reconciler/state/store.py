@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,7 @@ class Store:
         self.path = directory / "state.db"
         self._local = threading.local()
         self._lock = threading.Lock()
-        self._connections: list[sqlite3.Connection] = []
+        self._opened: weakref.WeakSet[_Opened] = weakref.WeakSet()
         with _state_errors(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._prepare()
@@ -38,9 +39,8 @@ class Store:
     def close(self) -> None:
         """Close the connections of all threads."""
         with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+            for opened in list(self._opened):
+                opened.connection.close()
             self._local = threading.local()
 
     # -- places ------------------------------------------------------------------------------
@@ -72,18 +72,22 @@ class Store:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """This thread's connection, in autocommit mode."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        """This thread's connection, in autocommit mode; closed when the thread ends."""
+        found: _Opened | None = getattr(self._local, "opened", None)
         if found is None:
-            found = sqlite3.connect(
-                self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
-            found.row_factory = sqlite3.Row
-            found.execute("PRAGMA synchronous = NORMAL")
-            self._local.connection = found
+            found = _Opened(self._connect())
+            self._local.opened = found
             with self._lock:
-                self._connections.append(found)
-        return found
+                self._opened.add(found)
+        return found.connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -207,6 +211,16 @@ class Store:
             (row["at"], Event(row["kind"], row["app"], row["deployment"], json.loads(row["data"])))
             for row in rows
         ]
+
+
+class _Opened:
+    """A thread's connection. Nobody but the thread holds it, so it is closed with the thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def __del__(self) -> None:
+        self.connection.close()
 
 
 def add_events(connection: sqlite3.Connection, now: float, events: Sequence[Event]) -> None:
