@@ -50,6 +50,7 @@ from reconciler.spec.sections import (
     Retention,
     Rollout,
     Timeouts,
+    Webhooks,
 )
 from reconciler.spec.sources import (
     Credentials,
@@ -83,6 +84,7 @@ __all__ = [
     "Spec",
     "Timeouts",
     "Value",
+    "Webhooks",
 ]
 
 _NOT_FOR_IMAGES = ("build", "image", "env_file")
@@ -235,6 +237,11 @@ class Spec(Section):
     concurrency: Concurrency = about("Deployments side by side.", 2, default=4)
     prune: Switch = about(
         "Remove the containers of apps that are gone from this file.", True, default=False
+    )
+    webhooks: Webhooks = about(
+        "Secrets of the git hosts and registries that may call, by reference.",
+        {"github": {"env": "GITHUB_WEBHOOK_SECRET"}},
+        default_factory=Webhooks,
     )
     defaults: Annotated[dict[str, Any], PartOf(App)] = about(
         "Fields of an app that apply to every app; an app's own fields win.",

@@ -156,3 +156,29 @@ class Timeouts(Section):
     build: Duration = about("For the build.", "1h", default="30m")
     push: Duration = about("For the push.", "30m", default="15m")
     deploy: Duration = about("For swapping the containers.", "2m", default="5m")
+
+
+@section
+class Webhooks(Section):
+    """The secret of each sender of webhooks. One without a secret isn't heard."""
+
+    github: Ref | None = about("For /hooks/github.", {"env": "GITHUB_WEBHOOK_SECRET"}, default=None)
+    gitlab: Ref | None = about(
+        "For /hooks/gitlab, its secret token.", {"env": "GITLAB_WEBHOOK_TOKEN"}, default=None
+    )
+    gitea: Ref | None = about("For /hooks/gitea.", {"file": "secrets/gitea"}, default=None)
+    forgejo: Ref | None = about("For /hooks/forgejo.", {"file": "secrets/forgejo"}, default=None)
+    gogs: Ref | None = about("For /hooks/gogs.", {"file": "secrets/gogs"}, default=None)
+    bitbucket: Ref | None = about(
+        "For /hooks/bitbucket, Cloud or Server.", {"env": "BITBUCKET_SECRET"}, default=None
+    )
+    registry: Ref | None = about(
+        "For /hooks/registry: the Authorization header, or the end of the URL.",
+        {"env": "REGISTRY_HOOK_SECRET"},
+        default=None,
+    )
+    dockerhub: Ref | None = about(
+        "For /hooks/dockerhub/SECRET: Docker Hub signs nothing, so the URL is the secret.",
+        {"env": "DOCKERHUB_HOOK_SECRET"},
+        default=None,
+    )
