@@ -51,7 +51,7 @@ def names_ref(revision: str | None, hint: Hint) -> bool:
 
 
 def names_tag(revision: str | None, hint: Hint) -> bool:
-    """The same for an image's revision and the tags of the hint; without tags any may have moved."""
+    """The same for an image's revision and the hint's tags; without tags any may have moved."""
     if revision is not None and revision.startswith("sha256:"):
         return False
     if not hint.refs:

@@ -74,31 +74,32 @@ def by_token(header: str) -> Proof:
     """The secret itself in a header."""
 
     def prove(delivery: Delivery, secret: bytes) -> bytes | None:
-        return delivery.body if _same(delivery.headers.get(header, ""), secret) else None
+        return delivery.body if _same(_sent(delivery, header), secret) else None
 
     return prove
 
 
 def by_url(delivery: Delivery, secret: bytes) -> bytes | None:
     """The secret itself at the end of the URL."""
-    return delivery.body if _same(delivery.url_secret, secret) else None
+    return delivery.body if _same(delivery.url_secret.encode(), secret) else None
 
 
 def by_url_or_authorization(delivery: Delivery, secret: bytes) -> bytes | None:
     """At the end of the URL, or as the Authorization header, with or without `Bearer`."""
-    header = delivery.headers.get("authorization", "")
-    scheme, _, rest = header.partition(" ")
-    tries = (delivery.url_secret, header, rest if scheme.lower() == "bearer" else "")
-    proofs = [_same(given, secret) for given in tries]
+    header = _sent(delivery, "authorization")
+    scheme, _, token = header.partition(b" ")
+    bearer = token if scheme.lower() == b"bearer" else b""
+    proofs = [_same(given, secret) for given in (delivery.url_secret.encode(), header, bearer)]
     return delivery.body if any(proofs) else None
 
 
-def _same(given: str, secret: bytes) -> bool:
-    """Header values are Latin-1 on the wire, whatever was put into them."""
-    try:
-        return bool(given) and hmac.compare_digest(given.encode("latin-1"), secret)
-    except UnicodeEncodeError:
-        return bool(given) and hmac.compare_digest(given.encode(), secret)
+def _sent(delivery: Delivery, header: str) -> bytes:
+    """A header's bytes: on the wire they are Latin-1, whatever was put into them."""
+    return delivery.headers.get(header, "").encode("latin-1", "replace")
+
+
+def _same(given: bytes, secret: bytes) -> bool:
+    return bool(given) and hmac.compare_digest(given, secret)
 
 
 @frozen
