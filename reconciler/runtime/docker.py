@@ -11,6 +11,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from reconciler.host.container import own_container
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.plan.states import Observed
@@ -23,18 +24,23 @@ if TYPE_CHECKING:
 
 
 class DockerRuntime:
-    """The runtime `docker`. `state_dir` holds the locks between processes."""
+    """The runtime `docker`. `state_dir` holds the locks between processes.
 
-    def __init__(self, engine: Engine, state_dir: Path) -> None:
+    `own`: id of the container that this process runs in, empty outside of one.
+    """
+
+    def __init__(self, engine: Engine, state_dir: Path, own: str | None = None) -> None:
         self._api = DockerApi(engine)
         self._engine_url = engine.url
         self._locks = state_dir / "locks"
+        self._own = own
 
     @functools.cached_property
     def _swap(self) -> DockerSwap:
         from reconciler.runtime.docker_swap import DockerSwap
 
-        return DockerSwap(self._api, self._engine_url, self._locks)
+        own = own_container() if self._own is None else self._own
+        return DockerSwap(self._api, self._engine_url, self._locks, own)
 
     def observe(self, project: str) -> Observed:
         """One GET. Raises `EngineUnavailable`."""

@@ -18,6 +18,12 @@ what is there; `revert` removes the new one and, from 2 on, lets the old one ser
 its mark away last. One that still runs at that point may have been told to stop already, so it is
 restarted at once rather than left to end some seconds later.
 
+The container that this very process runs in (`own`) is never stopped by `deploy`, as nobody would
+be left to go on: the new one starts beside it, and stands by. `revert` finds the old one untouched.
+`settle` gives the new one its name, and lets the engine stop this one, which ends in order and
+leaves the rest to the new one: removing what is left over. The stopped one's restart policy is "no"
+by then, so nothing ever brings back both.
+
 Named volumes and networks are never removed. An anonymous volume (a `VOLUME` of the image that
 `volumes` doesn't cover) stays behind when a container that served is removed, and the log names
 it, as it may hold data; that of a container that never got verified goes with it.
@@ -35,7 +41,7 @@ from reconciler.errors import DeployError, Transient
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_APP, LABEL_PROJECT
 from reconciler.host.refusals import is_disk_full
-from reconciler.runtime.background import call_cancellable
+from reconciler.runtime.background import Background, call_cancellable
 from reconciler.runtime.base import Workload
 from reconciler.runtime.docker_api import DockerApi, Refused, refusals
 from reconciler.runtime.docker_config import (
@@ -64,12 +70,16 @@ it can't be seen yet."""
 
 
 class DockerSwap:
-    """What `DockerRuntime` does to containers. `locks` is a directory, for locks on names."""
+    """What `DockerRuntime` does to containers. `locks` is a directory, for locks on names.
 
-    def __init__(self, api: DockerApi, engine_url: str, locks: Path) -> None:
+    `own`: id of the container that this process runs in, empty outside of one.
+    """
+
+    def __init__(self, api: DockerApi, engine_url: str, locks: Path, own: str = "") -> None:
         self._api = api
         self._engine_url = engine_url
         self._locks = locks
+        self._own = own
 
     # -- deploy ------------------------------------------------------------------------------
 
@@ -121,7 +131,9 @@ class DockerSwap:
                 self._api.connect(network, identity, endpoint)
 
     def _make_way(self, crew: Crew, workload: Workload, job: Job) -> None:
-        """Steps 2 to 4."""
+        """Steps 2 to 4; none of them where that would end this process."""
+        if any(member.id == self._own for member in crew.members):
+            return
         old = crew.serving(workload.deployment)
         if old is not None:
             self._set_aside(old, crew)
@@ -154,10 +166,22 @@ class DockerSwap:
                 raise DeployError(
                     "the new container is gone", app=workload.app, todo="Deploy it again."
                 )
-            for member in crew.others(workload.deployment):
-                self._remove(member, job)
+            others = crew.others(workload.deployment)
+            own = [member for member in others if member.id == self._own]
+            for member in others:
+                if member not in own:
+                    self._remove(member, job)
+            for member in own:
+                self._set_aside(member, crew)
             if new.name != crew.name:
                 self._api.rename(new.id, crew.name)
+            for member in own:
+                self._end_own(member, job)
+
+    def _end_own(self, own: Member, job: Job) -> None:
+        """Doesn't wait: what is left to do here is done before the end, and soon."""
+        job.log(f"ending {own.name}, which this process runs in; the new container takes over")
+        Background(functools.partial(self._api.stop, own.id, own.stop_grace))
 
     def revert(self, workload: Workload, job: Job) -> bool:
         """Undo `deploy`, from wherever it ended.
@@ -259,12 +283,24 @@ class DockerSwap:
         """Refuse ports of other containers, before anything is stopped for them."""
         ours = {port for member in crew.members for port in member.ports}
         ports = [parse_port(text) for text in workload.spec.ports]
+        self._check_own_ports(workload, crew, ports)
         wanted = [port for port in ports if (port.host, port.protocol) not in ours]
         self._await_neighbours(workload, wanted, job)
         published = self._published() if wanted else []
         for port in wanted:
             if holder := port_holder(published, port):
                 raise port_taken(port, workload.app, holder)
+
+    def _check_own_ports(self, workload: Workload, crew: Crew, ports: Collection[Port]) -> None:
+        """Refuse ports that this process's own container has until it ends."""
+        held = {port for member in crew.members if member.id == self._own for port in member.ports}
+        for port in ports:
+            if (port.host, port.protocol) in held:
+                raise DeployError(
+                    f"port {port.host} is published by the container that reconcile itself runs in",
+                    app=workload.app,
+                    todo="Give it `networks: [host]` and no ports: the next one starts beside it.",
+                )
 
     def _check_volumes(self, workload: Workload) -> None:
         """Refuse another project's volume: two databases in one directory destroy each other.
