@@ -1,10 +1,13 @@
-"""What only shows between apps: ports that clash, names that get too long."""
+"""What only shows between apps: ports that clash, names that get too long, apps that depend on
+each other or claim a name.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
 
+from reconciler.spec.messages import near_miss
 from reconciler.spec.models import App
 from reconciler.spec.reading import Mark, Node, Reading, entries
 from reconciler.spec.scalars import EVERYWHERE, Port, parse_port
@@ -50,6 +53,73 @@ def check_apps(project: str, apps: Mapping[str, Checkable], to: Reading) -> None
             if first:
                 _report_clash(apps, published, first, to)
             rivals.setdefault(published.port.address, published)
+    _check_renames(apps, to)
+    _check_dependencies(apps, to)
+
+
+def _check_renames(apps: Mapping[str, Checkable], to: Reading) -> None:
+    claimed: dict[str, str] = {}
+    for name, one in apps.items():
+        old = one.app.previously
+        if old is None:
+            continue
+        node, at = _field(one, "previously"), f"apps.{name}.previously"
+        if old in apps:
+            hint = "remove this line" if old == name else f"remove the app {old}, or this line"
+            to.wrong(node, at, f"{old} is still an app of this spec", hint)
+        elif old in claimed:
+            place = say_place(_field(apps[claimed[old]], "previously"))
+            to.wrong(node, at, f"app {claimed[old]} was {old} already, at {place}", "keep one")
+        claimed.setdefault(old, name)
+
+
+def _check_dependencies(apps: Mapping[str, Checkable], to: Reading) -> None:
+    for name, one in apps.items():
+        for index, other in enumerate(one.app.depends_on):
+            at = f"apps.{name}.depends_on[{index}]"
+            if other == name:
+                to.wrong(_item(one, index), at, "an app can't depend on itself")
+            elif other not in apps:
+                hint = near_miss(other, apps)
+                to.wrong(_item(one, index), at, f"there is no app {other}", hint)
+    for first, *others in find_cycles({name: one.app.depends_on for name, one in apps.items()}):
+        way = " → ".join((first, *others, first))
+        index = apps[first].app.depends_on.index((*others, first)[0])
+        at = f"apps.{first}.depends_on[{index}]"
+        to.wrong(_item(apps[first], index), at, f"these apps wait for each other: {way}")
+
+
+def find_cycles(needs: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Chains of at least two names of which each needs the next, and the last the first."""
+    done: set[str] = set()
+    cycles = []
+    for start in needs:
+        way: dict[str, None] = {}
+        steps = [(start, iter(needs[start]))] if start not in done else []
+        way.update((name, None) for name, _ in steps)
+        while steps:
+            name, rest = steps[-1]
+            other = next((one for one in rest if one in needs and one != name), None)
+            if other is None:
+                steps.pop()
+                way.pop(name)
+                done.add(name)
+            elif other in way:
+                chain = [*way]
+                cycles.append(tuple(chain[chain.index(other) :]))
+            elif other not in done:
+                way[other] = None
+                steps.append((other, iter(needs[other])))
+    return cycles
+
+
+def _field(one: Checkable, name: str) -> Node:
+    return entries(one.node, "", Reading())[name][1]
+
+
+def _item(one: Checkable, index: int) -> Node:
+    node: Node = _field(one, "depends_on").value[index]
+    return node
 
 
 def _find_rival(rivals: Mapping[str, _Published], port: Port) -> _Published | None:
@@ -72,8 +142,7 @@ def _report_clash(
 
 
 def _port_node(one: Checkable, index: int) -> Node:
-    _, ports = entries(one.node, "", Reading())["ports"]
-    node: Node = ports.value[index]
+    node: Node = _field(one, "ports").value[index]
     return node
 
 

@@ -240,7 +240,9 @@ class OneOf:
 
         members = {tag_of(member): member for member in get_args(source)}
         schemas = {tag: handler.generate_schema(member) for tag, member in members.items()}
-        sections = {tag: fields_of(member).keys() for tag, member in members.items() if tag != TEXT}
+        sections = {
+            tag: written_fields(member).keys() for tag, member in members.items() if tag != TEXT
+        }
 
         def choose(value: Any) -> str | None:
             if not isinstance(value, Mapping):
@@ -260,6 +262,11 @@ class OneOf:
 def fields_of(kind: Any) -> Mapping[str, Field[Any]]:
     """A section's fields by name; none for anything else."""
     return getattr(kind, "__dataclass_fields__", {})
+
+
+def written_fields(kind: Any) -> Mapping[str, Field[Any]]:
+    """The same by the names that the file has for them: `for` can't be a field's own name."""
+    return {one.metadata.get("alias", name): one for name, one in fields_of(kind).items()}
 
 
 TEXT = "(text)"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Annotated
 
 from reconciler.spec import scalars
+from reconciler.spec.cron import check_cron, check_zone
 from reconciler.spec.declare import Flag, HostPath, Mount, Number, RawText, Text
 from reconciler.spec.images import (
     IMAGE_NAME,
@@ -171,6 +172,15 @@ Memory = Annotated[
         pattern=r"^\d{1,15}(?:\.\d{1,9})?\s*[kKmMgGtT]?(?:[iI]?[bB])?$",
     ),
 ]
+Cron = Annotated[
+    str,
+    Text(
+        check_cron,
+        expects="a cron expression of five fields",
+        pattern=r"^\s*\S+(?:\s+\S+){4}\s*$",
+    ),
+]
+Zone = Annotated[str, Text(check_zone, expects="a time zone", pattern=r"^[A-Za-z0-9_+/-]+$")]
 PortNumber = Annotated[int, Number(1, 65535, expects="a port's number")]
 Count = Annotated[int, Number(1, 1_000_000)]
 Concurrency = Annotated[int, Number(1, 64)]

@@ -49,8 +49,11 @@ from reconciler.spec.sections import (
     Resources,
     Retention,
     Rollout,
+    Schedule,
     Timeouts,
     Webhooks,
+    When,
+    Window,
 )
 from reconciler.spec.sources import (
     Credentials,
@@ -80,11 +83,14 @@ __all__ = [
     "Resources",
     "Retention",
     "Rollout",
+    "Schedule",
     "Source",
     "Spec",
     "Timeouts",
     "Value",
     "Webhooks",
+    "When",
+    "Window",
 ]
 
 _NOT_FOR_IMAGES = ("build", "image", "env_file")
@@ -181,6 +187,28 @@ class App(Section):
     )
     timeouts: Timeouts = about(
         "The longest time for each stage.", {"build": "1h"}, default_factory=Timeouts
+    )
+    schedule: When | None = about(
+        "When the image is built again, with fresh base images; a cron expression, in UTC or "
+        "with its time zone. Nothing restarts when the same image comes out.",
+        "0 4 * * *",
+        {"cron": "0 4 * * sun", "tz": "Europe/Berlin"},
+        default=None,
+    )
+    windows: tuple[Window, ...] = about(
+        "When changes may be made; outside they are held. Healing isn't a change.",
+        [{"allow": "0 9 * * mon-fri", "for": "8h", "tz": "Europe/Berlin"}],
+        default=(),
+    )
+    depends_on: tuple[Name, ...] = about(
+        "Apps of this project that have to be deployed and healthy before this one is changed.",
+        ["db"],
+        default=(),
+    )
+    previously: Name | None = about(
+        "The app's former name: its containers and its history are this app's now.",
+        "old-name",
+        default=None,
     )
     suspend: Switch = about(
         "The loop leaves this app alone; by hand it still deploys.", True, default=False

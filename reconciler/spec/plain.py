@@ -54,7 +54,7 @@ class _Plan:
     def __init__(self, section: Any) -> None:
         self.defaults = {name: default_of(section, name) for name in fields_of(section)}
         self.changeable = [name for name, value in self.defaults.items() if value == {}]
-        makers = {name: _maker(shape_of(section).at(name)) for name in self.defaults}
+        makers = {name: _maker(shape_of(section).of(name)) for name in self.defaults}
         self.makers = {name: make for name, make in makers.items() if make}
 
 
@@ -75,7 +75,8 @@ def _maker(shape: Shape) -> Make | None:
     if shape.section and not shape.is_part:
         return lambda data: from_plain(shape.section, data)
     if shape.item:
-        return tuple  # of text
+        item = _maker(shape.item)
+        return (lambda data: tuple(map(item, data))) if item else tuple
     inner = _maker(shape.value) if shape.value else None
     if inner:
         return lambda data: {name: inner(value) for name, value in data.items()}

@@ -3,9 +3,10 @@
 # No `from __future__ import annotations`: annotations are read when the class is made.
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from reconciler.spec.declare import (
+    OneOf,
     Rule,
     Section,
     about,
@@ -15,6 +16,7 @@ from reconciler.spec.fields import (
     Argument,
     Cores,
     Count,
+    Cron,
     Duration,
     EnvName,
     HealthPath,
@@ -27,6 +29,7 @@ from reconciler.spec.fields import (
     SecretId,
     Stage,
     Switch,
+    Zone,
 )
 from reconciler.spec.sources import (
     Credentials,
@@ -182,3 +185,34 @@ class Webhooks(Section):
         {"env": "DOCKERHUB_HOOK_SECRET"},
         default=None,
     )
+
+
+@section
+class Schedule(Section):
+    """A cron expression in a time zone."""
+
+    cron: Cron = about("Five fields: minute, hour, day, month, day of the week.", "0 4 * * *")
+    tz: Zone = about("Time zone of the expression.", "Europe/Berlin", default="UTC")
+
+
+When = Annotated[Cron | Schedule, OneOf()]
+"""A cron expression in UTC, or with its time zone."""
+
+
+@section
+class Window(Section):
+    """A time that begins with a cron expression, in which changes may be made, or may not."""
+
+    exclusive = (("allow",), ("deny",))
+
+    allow: Cron | None = about("Changes may be made from then on.", "0 9 * * mon-fri", default=None)
+    deny: Cron | None = about(
+        "No changes from then on; wins over allow.", "0 12 * * fri", default=None
+    )
+    lasts: Duration = about("How long the window lasts.", "8h", alias="for")
+    tz: Zone = about("Time zone of the expression.", "Europe/Berlin", default="UTC")
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        if self.allow is None and self.deny is None:
+            yield "for", "a window needs allow or deny", "such as allow: '0 9 * * mon-fri'"

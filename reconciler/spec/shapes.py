@@ -6,13 +6,14 @@ defaults under apps, and saying what was expected.
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import Field, dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from reconciler.spec.declare import TEXT, OneOf, PartOf, RawText, fields_of, tag_of
+from reconciler.spec.declare import TEXT, OneOf, PartOf, RawText, tag_of, written_fields
 from reconciler.spec.messages import join_words
 
 
@@ -64,13 +65,17 @@ class Shape:
             fits = [tag] if tag else [tag for tag in self.tags if name in self.choices[tag].fields]
             return self.choices[fits[0]].at(name) if fits else NOTHING
         if name in self.fields:
-            return shape_of(self.section.__annotations__[name])
+            return self.of(self.fields[name].name)
         return self.value or NOTHING
 
-    @property
-    def fields(self) -> Collection[str]:
+    @functools.cached_property
+    def fields(self) -> Mapping[str, Field[Any]]:
         """The names that are known here."""
-        return fields_of(self.section)
+        return written_fields(self.section)
+
+    def of(self, field_name: str) -> Shape:
+        """What may stand in a field of the section, by the field's own name."""
+        return shape_of(self.section.__annotations__[field_name])
 
 
 NOTHING = Shape()

@@ -185,11 +185,13 @@ def test_field_is_explained(section, field):
 @pytest.mark.parametrize(("section", "field"), FIELDS)
 def test_field_examples_are_valid(section, field):
     """For pydantic, which knows the limits in the metadata, and in the schema."""
+    metadata = {key: value for key, value in field.metadata.items() if key != "alias"}
+    name = field.metadata.get("alias", field.name)
     described = (SCHEMA if section is Spec else SCHEMA["$defs"][section.__name__])["properties"]
-    checked = TypeAdapter(Annotated[section.__annotations__[field.name], Field(**field.metadata)])
+    checked = TypeAdapter(Annotated[section.__annotations__[field.name], Field(**metadata)])
     for example in field.metadata["examples"]:
         checked.validate_python(example)
-        jsonschema.validate(example, {**described[field.name], "$defs": SCHEMA["$defs"]})
+        jsonschema.validate(example, {**described[name], "$defs": SCHEMA["$defs"]})
 
 
 @pytest.mark.parametrize(("section", "field"), FIELDS)
