@@ -8,6 +8,7 @@
     │   ├── PushError             the registry refused the image
     │   ├── DeployError           the engine refused the container
     │   ├── HealthError           the new container never became healthy
+    │   ├── HookError             a hook failed, or did not end in time
     │   └── SecretError           a secret that is referred to isn't there
     ├── Transient                 passes by itself; backs off and tries again
     │   ├── EngineUnavailable     the Docker engine doesn't answer
@@ -108,6 +109,10 @@ class DeployError(Stalled):
 
 class HealthError(Stalled):
     """The new container exited, restarted, or never answered its health check."""
+
+
+class HookError(Stalled):
+    """A command around the deployment exited with something else than 0, or hung."""
 
 
 class SecretError(Stalled):

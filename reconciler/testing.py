@@ -16,7 +16,7 @@ from reconciler.errors import DeployError, HealthError
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_REVISION, LABEL_RUN_HASH
 from reconciler.plan.states import Container, Observed
-from reconciler.runtime.base import InstanceState, Workload
+from reconciler.runtime.base import InstanceState, Task, TaskEnd, Workload
 
 NEW, SERVING, ASIDE = "new", "serving", "aside"
 
@@ -80,9 +80,10 @@ class FakeRuntime:
 
     What goes wrong is set by app (`<project>/<name>`): `fail_create` and `fail_start` map to the
     reason of a `DeployError`, `unhealthy` to the state that every later inspection shows,
-    `output` to the lines that its container wrote. `latency` is how many seconds each change
-    takes, `stop_seconds` how long a container needs to stop. `changes` lists what was done to
-    which container, such as `("start", "shop-api-k3x9")`; a pass without work adds nothing.
+    `output` to the lines that its container wrote, `task_ends` to how its tasks end. `latency`
+    is how many seconds each change takes, `stop_seconds` how long a container needs to stop.
+    `changes` lists what was done to which container, such as `("start", "shop-api-k3x9")`; a pass
+    without work adds nothing.
     """
 
     def __init__(self, *, latency: float = 0.0, stop_seconds: float = 0.0) -> None:
@@ -93,6 +94,8 @@ class FakeRuntime:
         self.fail_start: dict[str, str] = {}
         self.unhealthy: dict[str, InstanceState] = {}
         self.output: dict[str, list[str]] = {}
+        self.task_ends: dict[str, TaskEnd] = {}
+        self.tasks: dict[tuple[str, str, str], TaskEnd] = {}
         self.changes: list[tuple[str, str]] = []
         self._lock = threading.RLock()
         self._numbers = itertools.count(1)
@@ -167,6 +170,21 @@ class FakeRuntime:
         for container in doomed:
             self._remove(container, job)
         return len(doomed)
+
+    def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
+        """As `task_ends` says, at once; a repeat says the same and runs nothing."""
+        key = (workload.app, workload.deployment, task.name)
+        job.cancel.check()
+        if key not in self.tasks:
+            for line in self.output.get(workload.app, []):
+                job.log(line)
+            self.tasks[key] = self.task_ends.get(workload.app, TaskEnd(0))
+            self.changes.append(("task", task.name))
+        return self.tasks[key]
+
+    def clear_tasks(self, app: str) -> None:
+        """Forget what has run."""
+        self.tasks = {key: end for key, end in self.tasks.items() if key[0] != app}
 
     # -- for tests ---------------------------------------------------------------------------
 

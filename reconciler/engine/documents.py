@@ -127,7 +127,8 @@ def _app(
     revision: str | None,
     containers: tuple[Container, ...],
 ) -> Document:
-    serving = next((c for c in containers if row and c.deployment == row.serving), None)
+    own = (c for c in containers if row and c.deployment == row.serving and not c.task)
+    serving = next(own, None)
     held = row if row and _is_held(row) else None
     return {
         "name": name.partition("/")[2],

@@ -94,8 +94,11 @@ class Engine:
             raise self.unavailable(f"{path} was answered with {answer.status}: {answer.message}")
         return answer.json()
 
-    def send(self, request: Request, timeout: float = 30) -> Answer:
-        """One short call; the caller judges the status. Raises `EngineUnavailable`."""
+    def send(self, request: Request, timeout: float | None = 30) -> Answer:
+        """One call; the caller judges the status. Without a timeout no silence is too long.
+
+        Raises `EngineUnavailable`.
+        """
         wire = self.connect(timeout)
         try:
             head = wire.ask(request.method, request.target, request.headers, request.body)
@@ -114,14 +117,14 @@ class Engine:
             todo=TODO_DENIED if "Permission denied" in reason else TODO_UNAVAILABLE,
         )
 
-    def connect(self, timeout: float) -> Wire:
+    def connect(self, timeout: float | None) -> Wire:
         """An open connection for one request of the caller's. Raises `EngineUnavailable`."""
         try:
             return Wire(self._open(timeout))
         except OSError as error:
             raise self.unavailable(error.strerror or str(error)) from error
 
-    def _open(self, timeout: float) -> socket.socket:
+    def _open(self, timeout: float | None) -> socket.socket:
         parts = urlsplit(self.url)
         if parts.scheme in ("tcp", "http") and parts.hostname:
             return socket.create_connection((parts.hostname, parts.port or 2375), timeout)

@@ -12,6 +12,8 @@ LABEL_APP = f"{LABEL}.app"
 LABEL_DEPLOYMENT = f"{LABEL}.deployment"
 LABEL_BUILD_HASH = f"{LABEL}.build-hash"
 LABEL_RUN_HASH = f"{LABEL}.run-hash"
+LABEL_TASK = f"{LABEL}.task"
+"""The name of a one-off task; what carries it never serves."""
 LABEL_REVISION = f"{LABEL}.revision"
 
 IMAGE_LABEL_PROJECT = f"{LABEL}.image.project"

@@ -63,11 +63,11 @@ class Wire:
         self,
         method: str,
         target: str,
-        headers: Mapping[str, str],
-        body: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
     ) -> Head:
         """Send a request and read the head of its answer. Pieces of a body go as chunks."""
-        fields = {"Connection": "close", **headers}
+        fields = {"Connection": "close", **(headers or {})}
         with _broken_off():
             try:
                 self._connection.request(method, target, body, fields)

@@ -1,8 +1,11 @@
 """Runs one claimed deployment through its stages to its end, whatever happens on the way.
 
-    claimed ─▶ clone ─▶ build ─▶ push ─▶ deploy ─▶ health ─▶ settle ─▶ succeeded
-                 │        │        │        │         │
-                 └────────┴────────┴─ failed └─────────┴─ revert ─▶ rolled_back | failed
+    claimed ─▶ clone ─▶ build ─▶ push ─▶ (pre_deploy) ─▶ deploy ─▶ health ─▶ (post_deploy) ─┐
+                 │        │        │           │            │         │            │        │
+                 └────────┴────────┴─ failed ──┘            └─ revert ┴────────────┘        │
+                                                                 │                       settle
+                                                       rolled_back | failed                 │
+                                                                                        succeeded
 
 A lost lease ends the work without a word: the other process writes the end. A process that ends
 in order hands over: what was swapped is put back, and the deployment waits for the next process.
@@ -15,8 +18,8 @@ import sqlite3
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import ModuleType
 
@@ -33,13 +36,22 @@ from reconciler.errors import (
 from reconciler.host.job import Cancellation, Job
 from reconciler.host.owner import describe_process, is_alive, pid_of
 from reconciler.host.process import end_group
-from reconciler.pipeline import build, clone, deploy, health, push, remove
+from reconciler.pipeline import (
+    build,
+    clone,
+    deploy,
+    health,
+    post_deploy,
+    pre_deploy,
+    push,
+    remove,
+)
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.ending import describe_end, stop_reason
 from reconciler.pipeline.log import DeploymentLog
 from reconciler.pipeline.tools import Tools, with_credentials
 from reconciler.queue import Claim, Ending, StageResult
-from reconciler.spec.models import App
+from reconciler.spec.models import App, Hooks
 from reconciler.spec.plain import from_plain
 from reconciler.spec.scalars import seconds
 from reconciler.state.apps import FailedTry
@@ -49,9 +61,19 @@ STAGES: Mapping[str, ModuleType] = {
     "clone": clone,
     "build": build,
     "push": push,
+    "pre_deploy": pre_deploy,
     "deploy": deploy,
     "health": health,
+    "post_deploy": post_deploy,
 }
+"""One that has `wanted` is there only where that says so."""
+
+ONCE = ("pre_deploy", "post_deploy")
+"""What ran before a crash isn't run again."""
+
+TOUCHING = ("deploy", "health", "post_deploy")
+"""From the first of them on, containers of the app may have been touched."""
+
 REMOVE: Mapping[str, ModuleType] = {"remove": remove}
 
 MAX_ATTEMPTS = 20
@@ -117,6 +139,7 @@ def _run(context: Context, log: DeploymentLog) -> Deployment | None:
             _hand_over(context, log)
             return None
         ending = _end_badly(context, log, error)
+    _clear_tasks(context)
     log.stage = "end"
     log.write(f"{ending.outcome}: {ending.reason}" if ending.reason else ending.outcome)
     shutil.rmtree(context.checkout, ignore_errors=True)
@@ -145,17 +168,36 @@ def _run_stages(context: Context, log: DeploymentLog) -> None:
         return
     if context.row.attempt > MAX_ATTEMPTS:
         raise Interrupted(f"its process died {context.row.attempt - 1} times", app=context.name)
-    for name, stage in (REMOVE if context.request.kind == "remove" else STAGES).items():
-        log.stage = name
-        _run_stage(context, name, stage)
+    ran = _done_before(context)
+    for name, stage in _stages_of(context).items():
+        if name not in ONCE or name not in ran:
+            log.stage = name
+            _run_stage(context, name, stage)
     if context.request.kind != "remove" and not deploy.skip(context):
         _settle(context)
 
 
 def _is_verified(context: Context) -> bool:
     """From there on nothing is put back, whoever asks: the old container may be gone already."""
+    *_, last = _stages_of(context)
+    return context.request.kind != "remove" and last in _done_before(context)
+
+
+def _done_before(context: Context) -> set[str]:
+    """The stages that an earlier attempt has committed."""
     stages = context.tools.store.list_stages(context.row.id) if context.row.attempt > 1 else ()
-    return any((stage.name, stage.status) == ("health", "done") for stage in stages)
+    return {stage.name for stage in stages if stage.status == "done"}
+
+
+def _stages_of(context: Context) -> Mapping[str, ModuleType]:
+    if context.request.kind == "remove":
+        return REMOVE
+    return {name: stage for name, stage in STAGES.items() if _is_wanted(context, stage)}
+
+
+def _is_wanted(context: Context, stage: ModuleType) -> bool:
+    wanted: Callable[[Context], bool] | None = getattr(stage, "wanted", None)
+    return wanted is None or wanted(context)
 
 
 def _run_stage(context: Context, name: str, stage: ModuleType) -> None:
@@ -216,6 +258,13 @@ def _settle(context: Context) -> None:
         context.job.log(f"the old container could not be removed yet: {error}")
 
 
+def _clear_tasks(context: Context) -> None:
+    """The hooks' containers; what can't be removed now is left over for a later pass."""
+    if context.app.hooks != Hooks():
+        with suppress(ReconcilerError):
+            context.tools.runtime.clear_tasks(context.name)
+
+
 # -- a bad end -------------------------------------------------------------------------------
 
 
@@ -269,4 +318,4 @@ def _revert(context: Context, log: DeploymentLog) -> bool:
 
 def _touched_containers(context: Context) -> bool:
     row = context.tools.store.find_deployment(context.row.id)
-    return row is not None and row.stage in ("deploy", "health")
+    return row is not None and row.stage in TOUCHING

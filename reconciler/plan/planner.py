@@ -178,7 +178,7 @@ def _serving_container(view: _View) -> Container | None:
     """The container of the serving deployment; a running one where there are several."""
     if view.serving is None:
         return None
-    own = [c for c in view.containers if c.deployment == view.serving.deployment]
+    own = [c for c in view.containers if c.deployment == view.serving.deployment and not c.task]
     return min(own, key=lambda container: container.state != "running", default=None)
 
 
@@ -234,14 +234,22 @@ def _deploying(
     view: _View, desired: DesiredApp, causes: tuple[str, ...], *, new_image: bool
 ) -> Action:
     push = ("push",) if desired.push_to else ()
+    swap = _swapping(desired)
     if not new_image:
         pushed = view.serving is not None and view.serving.pushed_to == desired.push_to
-        return Action(view.app, "restart", causes, (*(() if pushed else push), "deploy", "health"))
+        return Action(view.app, "restart", causes, (*(() if pushed else push), *swap))
     if not desired.builds:
-        return Action(view.app, "deploy", causes, ("clone", "deploy", "health"))
+        return Action(view.app, "deploy", causes, ("clone", *swap))
     if build_hash(desired.build) in view.recorded.images:
-        return Action(view.app, "restart", causes, (*push, "deploy", "health"))
-    return Action(view.app, "deploy", causes, ("clone", "build", *push, "deploy", "health"))
+        return Action(view.app, "restart", causes, (*push, *swap))
+    return Action(view.app, "deploy", causes, ("clone", "build", *push, *swap))
+
+
+def _swapping(desired: DesiredApp) -> tuple[str, ...]:
+    """The stages from the image to the end."""
+    before = ("pre_deploy",) if "hooks.pre_deploy" in desired.settings else ()
+    after = ("post_deploy",) if "hooks.post_deploy" in desired.settings else ()
+    return (*before, "deploy", "health", *after)
 
 
 def _record(view: _View, desired: DesiredApp, serving: Serving) -> Action | None:

@@ -144,7 +144,7 @@ class Container:
 
     `state`: created, running, paused, restarting, removing, exited, dead.
     `health`: healthy, unhealthy, starting, or empty where the image has no check.
-    `exit_code` is None while it runs.
+    `exit_code` is None while it runs. `task`: the name of a one-off task, which never serves.
     """
 
     app: str
@@ -160,6 +160,7 @@ class Container:
     exit_code: int | None = None
     status: str = ""
     created: int = 0
+    task: str = ""
 
 
 @frozen

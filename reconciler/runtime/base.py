@@ -85,6 +85,28 @@ class Instance(Protocol):
         """`(address, tcp port)` of every listening socket inside; empty when that can't be seen."""
 
 
+@frozen
+class Task:
+    """A command that runs once for a deployment, in a container of its own beside the app.
+
+    `name` tells it from the deployment's other tasks, such as `pre-deploy-1`; `title` names it
+    to people. `timeout` is in seconds.
+    """
+
+    name: str
+    title: str
+    command: tuple[str, ...]
+    timeout: float
+
+
+@frozen
+class TaskEnd:
+    """How a task ended: its exit code, and the last line that it wrote."""
+
+    code: int
+    last_line: str = ""
+
+
 class Runtime(Protocol):
     """Where containers run. `deploy` and the three after it are safe to repeat after a crash."""
 
@@ -120,6 +142,18 @@ class Runtime(Protocol):
 
         Volumes and networks stay.
         """
+
+    def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
+        """Run a command once, with the workload's image, environment, volumes and networks.
+
+        Its output goes to `job.log`, a line at a time. A task of this name that the deployment
+        has begun before is awaited, or its end is read: it never runs twice. Raises `HookError`
+        when it doesn't end in time, `DeployError` when it can't be run, and the job's reason
+        within a second; it has ended then.
+        """
+
+    def clear_tasks(self, app: str) -> None:
+        """Forget the app's tasks: nobody will ask again how they ended."""
 
 
 MakeRuntime = Callable[[Engine, Path], Runtime]

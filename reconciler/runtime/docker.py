@@ -15,12 +15,13 @@ from reconciler.host.container import own_container
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.plan.states import Observed
-from reconciler.runtime.base import Instance, Workload
+from reconciler.runtime.base import Instance, Task, TaskEnd, Workload
 from reconciler.runtime.docker_api import DockerApi, refusals
 from reconciler.runtime.docker_observe import observe
 
 if TYPE_CHECKING:
     from reconciler.runtime.docker_swap import DockerSwap
+    from reconciler.runtime.docker_tasks import DockerTasks
 
 
 class DockerRuntime:
@@ -42,6 +43,12 @@ class DockerRuntime:
         own = own_container() if self._own is None else self._own
         return DockerSwap(self._api, self._engine_url, self._locks, own)
 
+    @functools.cached_property
+    def _tasks(self) -> DockerTasks:
+        from reconciler.runtime.docker_tasks import DockerTasks
+
+        return DockerTasks(self._api, self._locks)
+
     def observe(self, project: str) -> Observed:
         """One GET. Raises `EngineUnavailable`."""
         with refusals(project):
@@ -62,3 +69,12 @@ class DockerRuntime:
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
         """Stop and remove the app's containers, or those of these ids; how many."""
         return self._swap.remove(app, job, containers)
+
+    def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
+        """Run a command once in a container of its own. See `docker_tasks`."""
+        return self._tasks.run(workload, task, job)
+
+    def clear_tasks(self, app: str) -> None:
+        """Remove the containers of the app's tasks. Raises `EngineUnavailable`."""
+        with refusals(app):
+            self._tasks.clear(app)

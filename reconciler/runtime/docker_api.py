@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from reconciler.errors import DeployError
-from reconciler.host.engine import Answer, Engine, Request
+from reconciler.host.engine import Answer, Engine, Request, read_message
 from reconciler.host.refusals import disk_full, is_disk_full
 
 Document = Mapping[str, Any]
@@ -118,6 +118,28 @@ class DockerApi:
         query = {"stdout": "1", "stderr": "1", "tail": str(count)}
         return _demultiplex(self._send("GET", f"/containers/{container}/logs", query).body)
 
+    def follow(self, container: str, take: Callable[[bytes], None]) -> None:
+        """Give `take` what it writes to stdout and stderr, from the beginning to its end."""
+        query = {"stdout": "1", "stderr": "1", "follow": "1"}
+        wire = self._engine.connect(CALL_SECONDS)
+        try:
+            wire.wait_forever()
+            head = wire.ask("GET", Request("GET", f"/containers/{container}/logs", query).target)
+            if head.status >= 400:
+                raise Refused(head.status, read_message(wire.read()))
+            rest = b""
+            while piece := wire.read_piece():
+                rest = _take_frames(rest + piece, take)
+        except OSError as error:
+            raise self._engine.unavailable(str(error)) from error
+        finally:
+            wire.close()
+
+    def wait(self, container: str) -> int:
+        """Its exit code, when it has ended. Takes as long as it takes."""
+        answer = self._send("POST", f"/containers/{container}/wait", timeout=None)
+        return int(answer.json()["StatusCode"])
+
     def execute(self, container: str, argv: Sequence[str]) -> tuple[int | None, bytes]:
         """Exit code and output of a command inside. Three calls; waits for its end."""
         wanted = {"Cmd": list(argv), "AttachStdout": True, "AttachStderr": True}
@@ -175,7 +197,7 @@ class DockerApi:
         path: str,
         query: Mapping[str, str] | None = None,
         body: Document | None = None,
-        timeout: float = CALL_SECONDS,
+        timeout: float | None = CALL_SECONDS,
     ) -> Answer:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         data = json.dumps(body).encode() if body is not None else None
@@ -201,6 +223,14 @@ def _frames(data: bytes) -> Iterator[bytes]:
         length = int.from_bytes(data[at + 4 : at + 8], "big")
         yield data[at + 8 : at + 8 + length]
         at += 8 + length
+
+
+def _take_frames(data: bytes, take: Callable[[bytes], None]) -> bytes:
+    """Give `take` the frames that are whole; the rest, which is not."""
+    while len(data) >= 8 and len(data) >= (end := 8 + int.from_bytes(data[4:8], "big")):
+        take(data[8:end])
+        data = data[end:]
+    return data
 
 
 @contextmanager

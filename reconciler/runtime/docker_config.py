@@ -15,13 +15,17 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.host.labels import LABEL_APP, LABEL_DEPLOYMENT, LABEL_PROJECT
-from reconciler.runtime.base import Workload
-from reconciler.runtime.docker_crew import LABEL_RESTART, LABEL_STOP_GRACE, container_name
+from reconciler.host.labels import LABEL_APP, LABEL_DEPLOYMENT, LABEL_PROJECT, LABEL_TASK
+from reconciler.runtime.base import Task, Workload
+from reconciler.runtime.docker_crew import (
+    LABEL_RESTART,
+    LABEL_STOP_GRACE,
+    container_name,
+)
 from reconciler.spec.models import App, Resources
 from reconciler.spec.scalars import parse_port, parse_volume, seconds, size_bytes
 from reconciler.values import frozen
@@ -79,6 +83,36 @@ def make_create_call(workload: Workload, *, takes_many_networks: bool = True) ->
         networks=tuple(name for name in endpoints if name not in PREDEFINED),
         connect=later,
     )
+
+
+def make_task_call(
+    workload: Workload, task: Task, *, takes_many_networks: bool = True
+) -> CreateCall:
+    """The call that makes the container of a task: what runs differs, and nothing finds it."""
+    call = make_create_call(workload, takes_many_networks=takes_many_networks)
+    host: Mapping[str, Any] = call.body["HostConfig"]
+    endpoints = call.body["NetworkingConfig"]["EndpointsConfig"]
+    labels = {
+        **our_labels(workload),
+        LABEL_DEPLOYMENT: workload.deployment,
+        LABEL_TASK: task.name,
+    }
+    body = {
+        **call.body,
+        "Cmd": list(task.command),
+        "Labels": labels,
+        "ExposedPorts": {},
+        "Healthcheck": {"Test": ["NONE"]},
+        "HostConfig": {
+            **host,
+            "PortBindings": {},
+            "RestartPolicy": restart_policy("no"),
+            "LogConfig": {"Type": "json-file"},  # its output has to be readable
+        },
+        "NetworkingConfig": {"EndpointsConfig": {name: {} for name in endpoints}},
+    }
+    later: Mapping[str, Mapping[str, Any]] = {name: {} for name in call.connect}
+    return replace(call, name=f"{call.name}-{task.name}", body=body, connect=later)
 
 
 def our_labels(workload: Workload) -> dict[str, str]:

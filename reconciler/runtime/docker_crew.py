@@ -3,13 +3,14 @@
 <project>-<app>                            serves; verified
 <project>-<app>-<deployment>               new: created, or started and not verified yet
 <project>-<app>-previous-<deployment>      set aside, or about to be stopped for that
+<project>-<app>-<deployment>-<task>        a task of the deployment, which plays no part
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from reconciler.host.labels import LABEL, LABEL_DEPLOYMENT
+from reconciler.host.labels import LABEL, LABEL_DEPLOYMENT, LABEL_TASK
 from reconciler.runtime.docker_api import Document
 from reconciler.runtime.docker_observe import name_of
 from reconciler.values import frozen
@@ -18,6 +19,7 @@ LABEL_RESTART = f"{LABEL}.restart"
 """The restart policy that the spec asks for; the engine's is "no" while a container is aside."""
 LABEL_STOP_GRACE = f"{LABEL}.stop-grace"
 """Whole seconds from SIGTERM to SIGKILL."""
+
 
 DEFAULT_STOP_GRACE = 10
 _ANONYMOUS_LENGTH = 64
@@ -40,6 +42,7 @@ class Member:
     networks: frozenset[str] = frozenset()
     ports: frozenset[tuple[int, str]] = frozenset()
     anonymous: tuple[tuple[str, str], ...] = ()
+    task: str = ""
 
     @property
     def runs(self) -> bool:
@@ -62,6 +65,7 @@ class Crew:
 
     name: str
     members: tuple[Member, ...]
+    tasks: tuple[Member, ...] = ()
 
     def of(self, deployment: str) -> Member | None:
         """The container of a deployment, if there is a usable one."""
@@ -112,7 +116,11 @@ def parse_crew(app: str, documents: Iterable[Document]) -> Crew:
     """From a list call filtered by the app's label."""
     members = [_parse_member(document) for document in documents]
     members.sort(key=lambda member: -member.created)
-    return Crew(container_name(app), tuple(members))
+    return Crew(
+        container_name(app),
+        tuple(member for member in members if not member.task),
+        tuple(member for member in members if member.task),
+    )
 
 
 def _parse_member(document: Document) -> Member:
@@ -133,4 +141,5 @@ def _parse_member(document: Document) -> Member:
         anonymous=tuple(
             (m["Name"], m["Destination"]) for m in volumes if len(m["Name"]) == _ANONYMOUS_LENGTH
         ),
+        task=labels.get(LABEL_TASK, ""),
     )

@@ -58,12 +58,12 @@ class DockerInstance:
             code, output = self._api.execute(self.id, argv)
         except Refused as error:
             return NOT_RUNNABLE, [error.text]
-        return NOT_RUNNABLE if code is None else code, _clean_lines(output)
+        return NOT_RUNNABLE if code is None else code, clean_lines(output)
 
     def last_lines(self, count: int) -> list[str]:
         """From the engine's log of it; one line in brackets where that can't be read."""
         try:
-            return _clean_lines(self._api.logs(self.id, count))[-count:]
+            return clean_lines(self._api.logs(self.id, count))[-count:]
         except (Refused, EngineUnavailable) as error:
             return [f"(its output can't be read: {error})"]
 
@@ -88,7 +88,7 @@ def _read_proc(container: str, pid: int) -> Iterator[str]:
         return
 
 
-def _clean_lines(output: bytes) -> list[str]:
+def clean_lines(output: bytes) -> list[str]:
     """Text lines without control characters, which would reach a terminal."""
     lines = output.decode("utf-8", "replace").splitlines()
     return ["".join(c if c.isprintable() or c == "\t" else " " for c in line) for line in lines]

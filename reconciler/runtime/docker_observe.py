@@ -12,6 +12,7 @@ from reconciler.host.labels import (
     LABEL_PROJECT,
     LABEL_REVISION,
     LABEL_RUN_HASH,
+    LABEL_TASK,
 )
 from reconciler.plan.states import Container, Observed
 from reconciler.runtime.docker_api import DockerApi, Document
@@ -57,6 +58,7 @@ def parse_container(document: Document) -> Container:
         exit_code=int(exited[1]) if exited else None,
         status=status,
         created=document["Created"],
+        task=labels.get(LABEL_TASK, ""),
     )
 
 

@@ -168,7 +168,7 @@ class DockerSwap:
                 )
             others = crew.others(workload.deployment)
             own = [member for member in others if member.id == self._own]
-            for member in others:
+            for member in (*others, *crew.tasks):
                 if member not in own:
                     self._remove(member, job)
             for member in own:
@@ -213,9 +213,10 @@ class DockerSwap:
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
         """Stop and remove. Anonymous volumes stay, and the log names them."""
         with refusals(app):
+            crew = self._crew(app)
             members = [
                 member
-                for member in self._crew(app).members
+                for member in (*crew.members, *crew.tasks)
                 if containers is None or member.id in containers
             ]
             for member in members:

@@ -259,6 +259,29 @@ class OneOf:
         return tagged_union_schema(schemas, choose)
 
 
+class OrList:
+    """A section that may also be written as the list that stands in one of its fields."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core.core_schema import no_info_before_validator_function
+
+        return no_info_before_validator_function(self._spell_out, handler(source))
+
+    def _spell_out(self, value: Any) -> Any:
+        return {self.field: value} if isinstance(value, list) else value
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchema:
+        text_list = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+        return {"anyOf": [text_list, handler(schema)]}
+
+
 def fields_of(kind: Any) -> Mapping[str, Field[Any]]:
     """A section's fields by name; none for anything else."""
     return getattr(kind, "__dataclass_fields__", {})

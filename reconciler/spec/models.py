@@ -44,6 +44,8 @@ from reconciler.spec.scalars import parse_volume
 from reconciler.spec.sections import (
     Build,
     Health,
+    Hook,
+    Hooks,
     HttpCheck,
     Image,
     Resources,
@@ -75,6 +77,8 @@ __all__ = [
     "FileRef",
     "GitSource",
     "Health",
+    "Hook",
+    "Hooks",
     "HttpCheck",
     "Image",
     "ImageSource",
@@ -181,6 +185,11 @@ class App(Section):
         "How the old container makes room for the new one.",
         {"strategy": "recreate"},
         default_factory=Rollout,
+    )
+    hooks: Hooks = about(
+        "Commands that run once for each deployment, in containers of the new image.",
+        {"pre_deploy": [["./manage.py", "migrate"]]},
+        default_factory=Hooks,
     )
     retention: Retention = about(
         "How much history is kept.", {"images": 5}, default_factory=Retention

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from reconciler.spec.declare import (
     OneOf,
+    OrList,
     Rule,
     Section,
     about,
@@ -140,6 +141,41 @@ class Rollout(Section):
 
     strategy: Literal["recreate"] = about(
         "recreate: the old one stops, then the new one starts.", "recreate", default="recreate"
+    )
+
+
+@section
+class Hook(Section):
+    """A command that runs once for each deployment, in a container of the new image."""
+
+    command: tuple[Argument, ...] = about(
+        "What runs, with the image's ENTRYPOINT in front where it has one.",
+        ["./manage.py", "migrate"],
+        repr=False,
+        min_length=1,
+    )
+    timeout: Duration = about("The longest time that it may take.", "30m", default="5m")
+
+
+@section
+class Hooks(Section):
+    """Commands around a deployment, one after the other, each in a container of its own.
+
+    They have the app's environment, networks and volumes, and publish no ports.
+    """
+
+    pre_deploy: tuple[Annotated[Hook, OrList("command")], ...] = about(
+        "Before anything is changed, such as a migration. One that fails ends the deployment, and "
+        "the old container serves on untouched.",
+        [["./manage.py", "migrate"]],
+        [{"command": ["./manage.py", "migrate"], "timeout": "30m"}],
+        default=(),
+    )
+    post_deploy: tuple[Annotated[Hook, OrList("command")], ...] = about(
+        "When the new container has passed its health check. One that fails counts as a failed "
+        "check: the old version comes back.",
+        [["./smoke-test"]],
+        default=(),
     )
 
 

@@ -13,7 +13,15 @@ from dataclasses import Field, dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from reconciler.spec.declare import TEXT, OneOf, PartOf, RawText, tag_of, written_fields
+from reconciler.spec.declare import (
+    TEXT,
+    OneOf,
+    OrList,
+    PartOf,
+    RawText,
+    tag_of,
+    written_fields,
+)
 from reconciler.spec.messages import join_words
 
 
@@ -24,7 +32,7 @@ class Shape:
     `marker`: the one in the type, if any (`declare`). `choices`: sections by their first field,
     one of which stands here, or text (under `TEXT`). `item`, `value`: shapes inside a list, or a
     mapping with names of the user's own, whose shape is `key`. `is_part`: of the section any field
-    may be left out.
+    may be left out. `short`: the field whose list may stand for the whole section.
     """
 
     marker: Any = None
@@ -35,6 +43,7 @@ class Shape:
     value: Shape | None = None
     words: tuple[Any, ...] = ()
     is_part: bool = False
+    short: str = ""
 
     @property
     def expects(self) -> str:
@@ -42,6 +51,8 @@ class Shape:
         if self.choices:
             text = [self.choices[TEXT].expects] if TEXT in self.choices else []
             return join_words([*text, *(f"{{{tag}: …}}" for tag in self.tags)], "or")
+        if self.short:
+            return "a list of text, or a mapping"
         if self.words:
             return join_words(self.words, "or")
         if self.item:
@@ -102,4 +113,6 @@ def _shape_of_annotated(inner: Any, marker: Any) -> Shape:
         return Shape(choices={tag_of(member): shape_of(member) for member in get_args(inner)})
     if isinstance(marker, PartOf):
         return Shape(section=marker.section, is_part=True)
+    if isinstance(marker, OrList):
+        return Shape(section=inner, short=marker.field)
     return Shape(marker=marker)

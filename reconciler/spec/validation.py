@@ -89,6 +89,8 @@ def _find_place(error: ErrorDetails, top: Node, to: Reading) -> _Place:
         elif place.shape.choices:  # the kind that pydantic chose
             tags = tuple(place.shape.tags)
             place.shape = place.shape.choices[str(step)]
+        elif place.shape.short == step and place.node.id == "sequence":
+            place.shape = place.shape.at(step)
         else:
             _step_into(place, step, to)
             place.tags, tags = tags, ()

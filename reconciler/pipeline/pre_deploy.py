@@ -1,0 +1,22 @@
+"""Stage `pre_deploy`: the hooks that run before anything is changed."""
+
+from __future__ import annotations
+
+from reconciler.pipeline.context import Context
+from reconciler.pipeline.hooks import has_hooks, run_hooks
+from reconciler.queue import StageResult
+
+
+def wanted(context: Context) -> bool:
+    """Only where there are hooks the stage is shown."""
+    return has_hooks(context, context.app.hooks.pre_deploy)
+
+
+def skip(_context: Context) -> str:
+    """Never: what ran before a crash is found again."""
+    return ""
+
+
+def run(context: Context) -> StageResult:
+    """Run them. Raises `HookError`."""
+    return run_hooks(context, "pre_deploy", context.app.hooks.pre_deploy)
