@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import replace
+from dataclasses import field, replace
 
 from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
@@ -33,11 +33,14 @@ LOCK_SECONDS = 60.0
 
 @frozen
 class Words:
-    """What a person says about a deployment."""
+    """What a person says about a deployment. Cancelling `job` ends the asking, not what was asked
+    for.
+    """
 
     title: str = ""
     description: str = ""
     trigger: str = "manual"
+    job: Job = field(default_factory=Job)
 
 
 # -- deployments -----------------------------------------------------------------------------
@@ -50,7 +53,7 @@ def deploy(
 
     Another revision than the spec's pins the app there. Raises what resolving it raises.
     """
-    resolver = _resolver(tools, loaded)
+    resolver = _resolver(tools, loaded, words.job)
     target = _without_trouble(resolver.resolve([app])[app], tolerate=revision is not None)
     chosen = target
     if revision is not None:
@@ -68,7 +71,7 @@ def deploy(
     if revision is not None and revision != target.app.revision:
         pin = f"pinned to {revision} by hand"
         request = replace(request, pin=pin, pin_against=_target_of(target))
-    return _put(tools, request)
+    return _put(tools, request, words.job)
 
 
 @frozen
@@ -87,7 +90,7 @@ def redeploy(
     request = served.read_request()
     known = Resolved(request.resolved, request.revision, request.reference)
     section = loaded.spec.apps[app.partition("/")[2]]
-    target = _resolver(tools, loaded).resolve_apps({app: section}, {app: known})[app]
+    target = _resolver(tools, loaded, words.job).resolve_apps({app: section}, {app: known})[app]
     asked = Asked(
         "redeploy",
         words.trigger,
@@ -103,7 +106,7 @@ def redeploy(
         pin=request.pin,
         pin_against=request.pin_against,
     )
-    return _put(tools, again)
+    return _put(tools, again, words.job)
 
 
 def rollback(
@@ -115,7 +118,7 @@ def rollback(
     """
     served = _serving(tools, app)
     earlier = _find_earlier(tools, app, served, to)
-    target = _resolver(tools, loaded).resolve([app])[app]
+    target = _resolver(tools, loaded, words.job).resolve([app])[app]
     asked = Asked(
         "rollback",
         words.trigger,
@@ -126,16 +129,17 @@ def rollback(
     )
     pin = f"rolled back to {earlier.id} by hand"
     request = replace(repeat_request(earlier, asked), pin=pin, pin_against=_target_of(target))
-    return _put(tools, request)
+    return _put(tools, request, words.job)
 
 
-def _resolver(tools: Tools, loaded: LoadedSpec) -> Resolver:
-    return Resolver(tools, loaded, read_recorded(tools.store, loaded.spec.project))
+def _resolver(tools: Tools, loaded: LoadedSpec, job: Job) -> Resolver:
+    return Resolver(tools, loaded, read_recorded(tools.store, loaded.spec.project), job)
 
 
-def _put(tools: Tools, request: Request) -> Deployment:
+def _put(tools: Tools, request: Request, job: Job) -> Deployment:
     """Behind any pass that plans right now, so that it can't ask for the same once more."""
-    with locked(tools.store.directory / "pass.lock", Job(), LOCK_SECONDS):
+    with locked(tools.store.directory / "pass.lock", job, LOCK_SECONDS):
+        job.cancel.check()
         return queue.put(tools.store, request, tools.clock())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,21 @@ def read_log(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
         return ""
+
+
+MOST_LOG_BYTES = 4 << 20
+
+
+def read_end(path: Path, lines: int | None = None) -> str:
+    """The last `lines` of a log, at most 4 MiB; empty when there is none."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - MOST_LOG_BYTES))
+            text = file.read(MOST_LOG_BYTES).decode("utf-8", "replace")
+    except FileNotFoundError:
+        return ""
+    return text if lines is None else "".join(text.splitlines(keepends=True)[-lines:])
 
 
 def follow_log(store: Store, row: Deployment, offset: int = 0) -> Iterator[str]:

@@ -103,6 +103,16 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """A read transaction: what is read inside belongs together. Keeps nobody from writing."""
+        connection = self.connection
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("COMMIT")
+
     def _prepare(self) -> None:
         if self._version() == SCHEMA_VERSION:
             return

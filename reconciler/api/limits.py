@@ -1,0 +1,94 @@
+"""What stands in front of every route: one spelling of paths, limits on size and time, and the
+last word on anything that goes wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from reconciler.api.doors import refusal_response
+from reconciler.api.errors import Overloaded, TooLarge, TooSlow
+from reconciler.api.shell import Shell
+
+MOST_BODY_BYTES = 1 << 20
+BODY_SECONDS = 20.0
+MOST_REQUESTS = 1000
+_SLASHES = re.compile(r"/{2,}")
+_PREFIXED = re.compile(r"/api(/[A-Za-z]+\.[A-Za-z]+)")
+log = logging.getLogger(__name__)
+
+
+class Front:
+    """The outermost part. `/api/application.one`, `//` and `/application.one` are one path."""
+
+    def __init__(self, app: ASGIApp, shell: Shell) -> None:
+        self._app = app
+        self._shell = shell
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        scope["path"] = plain_path(scope["path"])
+        self._under_way += 1
+        try:
+            if self._under_way > MOST_REQUESTS:
+                raise Overloaded("too many requests at once", todo="Try again in a moment.")
+            await self._app(scope, _limited(scope, receive), watched)
+        except Exception as error:
+            refusal = self._shell.refuse(error)
+            if begun:
+                raise ConnectionAbortedError("an answer was cut short") from None
+            response = refusal_response(refusal, scope["path"].removeprefix("/"))
+            await response(scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+
+def plain_path(path: str) -> str:
+    """The path as routes have it."""
+    path = _SLASHES.sub("/", path)
+    match = _PREFIXED.fullmatch(path)
+    return match[1] if match else path
+
+
+def _limited(scope: Scope, receive: Receive) -> Receive:
+    """The body, as long as it is small and quick. Raises `TooLarge` and `TooSlow`."""
+    if scope["method"] not in ("POST", "PUT", "PATCH"):
+        return receive
+    length = dict(scope["headers"]).get(b"content-length", b"0")
+    too_large = TooLarge(f"the body is larger than {MOST_BODY_BYTES >> 20} MiB")
+    if length.isdigit() and int(length) > MOST_BODY_BYTES:
+        raise too_large
+    deadline = time.monotonic() + BODY_SECONDS
+    size, complete = 0, False
+
+    async def limited() -> Message:
+        nonlocal size, complete
+        if complete:
+            return await receive()
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            raise TooSlow(f"the body didn't come within {BODY_SECONDS:g} s") from None
+        size += len(message.get("body", b""))
+        if size > MOST_BODY_BYTES:
+            raise too_large
+        complete = not message.get("more_body", False)
+        return message
+
+    return limited

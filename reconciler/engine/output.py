@@ -1,0 +1,21 @@
+"""What an app's container wrote."""
+
+from __future__ import annotations
+
+from reconciler.errors import UsageError
+from reconciler.pipeline.tools import Tools
+
+
+def read_output(tools: Tools, app: str, lines: int) -> list[str]:
+    """The last lines of the running container, or of one that has ended.
+
+    Raises `UsageError` when there is none, and `EngineUnavailable`.
+    """
+    observed = tools.runtime.observe(app.partition("/")[0])
+    containers = observed.apps.get(app, ())
+    if not containers:
+        raise UsageError(f"{app} has no container", todo="`reconcile explain` says why.")
+    chosen = next((one for one in containers if one.state == "running"), containers[0])
+    with tools.engine.errors(app):
+        data: bytes = tools.engine.client.api.logs(chosen.id, tail=lines)
+    return data.decode("utf-8", "replace").splitlines()
