@@ -152,7 +152,8 @@ CREATE TABLE outbox (
 CREATE TABLE deliveries (
     digest TEXT PRIMARY KEY,
     at REAL NOT NULL
-) WITHOUT ROWID
+) WITHOUT ROWID;
+CREATE INDEX deliveries_by_time ON deliveries (at)
 """
 
 
