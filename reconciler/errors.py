@@ -39,7 +39,10 @@ class ReconcilerError(Exception):
 
     `what` is one sentence without a full stop, `todo` one imperative sentence, `app` is
     `<project>/<name>` when one app is concerned, `detail` further lines (a tool's own words).
+    `revision` is the commit of the configuration repository that it is about, where one is.
     """
+
+    revision = ""
 
     def __init__(self, what: str, *, todo: str = "", app: str = "", detail: str = "") -> None:
         super().__init__(what)
@@ -77,14 +80,15 @@ class Problem:
 class SpecError(ReconcilerError):
     """The spec is invalid. `problems` has all that was found, in the order of the file."""
 
-    def __init__(self, problems: list[Problem]) -> None:
+    def __init__(self, problems: list[Problem], revision: str = "") -> None:
         self.problems = problems
         count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
         super().__init__(
-            f"the spec has {count}",
+            f"the spec has {count}" + (f" at commit {revision[:12]}" if revision else ""),
             detail="\n".join(str(problem) for problem in problems),
             todo="Correct the file; nothing was changed and everything keeps running.",
         )
+        self.revision = revision
 
 
 class Stalled(ReconcilerError):

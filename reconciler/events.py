@@ -8,6 +8,11 @@ Kinds, and what `data` holds beside `app` and `deployment`:
     finished    outcome, reason, seconds
     progress    stage, text      (only shown, never stored)
     recorded    cause            (a pass wrote something down without a deployment)
+
+About the configuration, with an empty `app`:
+
+    accepted    place, revision, before, recovered   (another version of the spec is in force)
+    refused     place, revision, problem, in_force   (a newer one can't be used)
 """
 
 from __future__ import annotations

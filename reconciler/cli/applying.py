@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,6 +14,8 @@ from reconciler.cli.progress import show_progress
 from reconciler.engine.desired import Policy
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
+from reconciler.errors import ReconcilerError
+from reconciler.events import ignore
 from reconciler.plan.actions import UNSETTLED, Action
 from reconciler.spec.loaded import LoadedSpec
 
@@ -21,6 +24,31 @@ if TYPE_CHECKING:
 
 
 MOST_PASSES = 3
+
+
+def load_from_repository(options: Options) -> LoadedSpec:
+    """The newest spec; what is in force and what is wrong is written down for `status`."""
+    import time
+
+    from reconciler.cli.configuration import open_configuration
+    from reconciler.engine.kept import Ledger
+    from reconciler.state.store import Store
+
+    configuration = open_configuration(options)
+    store = Store(options.state_dir)
+    ledger = Ledger(store, time.time, ignore)
+    try:
+        loaded = configuration.load()
+        ledger.accept(configuration.place, loaded)
+    except ReconcilerError as error:
+        last = None
+        with suppress(ReconcilerError):
+            last = configuration.in_force()
+        ledger.refuse(configuration.place, error, last)
+        raise
+    finally:
+        store.close()
+    return loaded
 
 
 def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: bool) -> int:

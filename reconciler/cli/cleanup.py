@@ -39,7 +39,7 @@ def gc(options: Options, dry_run: bool) -> int:
 
     Never what runs, waits, or can be rolled back to within `retention.images`.
     """
-    loaded = options.load()
+    loaded = options.load_known()
     with open_tools(options.state_dir) as tools:
         freed = collect_garbage(tools, loaded, dry_run=dry_run)
     return _print(options, freed, dry_run=dry_run)

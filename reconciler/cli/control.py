@@ -233,7 +233,7 @@ def suspend(options: Options, app: str, reason: str, duration: str | None) -> in
         length = seconds(duration) if duration else None
     except ValueError as error:
         raise UsageError(f"--for {duration}: {error}") from error
-    loaded = options.load()
+    loaded = options.load_known()
     with open_tools(options.state_dir) as tools:
         name = find_app(loaded, app)
         hold = control.suspend(tools, name, reason, length)
@@ -250,7 +250,7 @@ def suspend(options: Options, app: str, reason: str, duration: str | None) -> in
 @common_options
 def resume(options: Options, app: str) -> int:
     """Lift a suspension or a rollback's pin: the loop cares for APP again."""
-    loaded = options.load()
+    loaded = options.load_known()
     with open_tools(options.state_dir) as tools:
         name = find_app(loaded, app)
         held = control.resume(tools, name)
@@ -273,7 +273,7 @@ def work(options: Options, deployments: tuple[str, ...]) -> int:
     concurrency = 1
     with open_tools(options.state_dir) as tools:
         with contextlib.suppress(SpecError):  # it may have become invalid meanwhile
-            spec = options.load().spec
+            spec = options.load_known().spec
             concurrency = spec.concurrency
             learn_urls(spec.apps.values(), tools.urls)  # with the credentials inside of them
         Workers(tools, concurrency, deployments).run_to_end()

@@ -10,7 +10,7 @@ import click
 from reconciler.cli.options import Options, common_options
 from reconciler.cli.output import print_json
 from reconciler.engine.doctor import Finding, examine
-from reconciler.errors import SpecError
+from reconciler.errors import SpecError, Stalled, Transient
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
@@ -24,13 +24,16 @@ def doctor(options: Options) -> int:
     """
     findings: list[Finding] = []
     loaded = None
-    if options.file.exists():
+    if options.repo or options.file.exists():
+        name = options.path if options.repo else str(options.file)
         try:
-            loaded = options.load()
-            findings.append(Finding("ok", "spec", f"{options.file} is valid"))
+            loaded = options.load_aside()
+            findings.append(Finding("ok", "spec", f"{name} is valid"))
         except SpecError as error:
-            text = f"{options.file}: {error.what}"
+            text = f"{name}: {error.what}"
             findings.append(Finding("error", "spec", text, "Run `reconcile validate`."))
+        except (Transient, Stalled) as error:
+            findings.append(Finding("error", "spec", error.what, error.todo))
     if not options.json:
         for finding in findings:
             _print(finding)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from reconciler.errors import SpecError, UsageError
+from reconciler.errors import SpecError, Stalled, Transient, UsageError
 from reconciler.values import frozen
 
 if TYPE_CHECKING:
@@ -22,13 +24,22 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 @frozen
 class Options:
-    """What was said on the command line or in the environment."""
+    """What was said on the command line or in the environment.
+
+    The spec is in `file`, or with `repo` (a git URL) in a repository: at `path` on `branch`, empty
+    for the default one. `protect_history`, `author`: see `engine.config_repo.RepoPlace`.
+    """
 
     file: Path
     state_dir: Path
     output: str
     quiet: bool
     verbose: bool
+    repo: str = field(default="", repr=False)
+    branch: str = ""
+    path: str = "apps.yaml"
+    protect_history: bool = False
+    author: str = ""
 
     @property
     def json(self) -> bool:
@@ -40,10 +51,35 @@ class Options:
         return self.state_dir / "spec"
 
     def load(self) -> LoadedSpec:
-        """Read the spec. Raises `SpecError`."""
+        """The newest spec, which is in force from now on. Raises `SpecError`, and for a repository
+        `GitUnavailable` and so on.
+        """
+        if self.repo:
+            from reconciler.cli.configuration import open_configuration
+
+            return open_configuration(self).load()
         from reconciler.spec.loader import load_spec
 
         return load_spec(self.file, cache=self.cache_dir)
+
+    def load_aside(self) -> LoadedSpec:
+        """The newest spec, for commands that change nothing. Raises the same."""
+        if self.repo:
+            from reconciler.cli.configuration import open_configuration
+
+            return open_configuration(self, aside=True).load()
+        return self.load()
+
+    def load_known(self) -> LoadedSpec:
+        """The spec in force, for commands that shall work while the git host is away. For a file
+        that is what it says; else the host is asked only before anything is in force.
+        """
+        if self.repo:
+            from reconciler.cli.configuration import open_configuration
+
+            configuration = open_configuration(self)
+            return configuration.in_force() or configuration.load()
+        return self.load()
 
 
 def default_state_dir() -> Path:
@@ -73,13 +109,33 @@ def _add_options(command: Command, file_flags: tuple[str, ...]) -> Command:
             output=kwargs.pop("output"),
             quiet=kwargs.pop("quiet"),
             verbose=kwargs.pop("verbose"),
+            repo=_choose_place(kwargs.pop("repo") or ""),
+            branch=kwargs.pop("branch") or "",
+            path=kwargs.pop("path"),
+            protect_history=kwargs.pop("protect_history", False),
+            author=kwargs.pop("author", None) or "",
         )
+        if options.repo:
+            _check_place(options)
         return command(*args, options=options, **kwargs)
 
     for decorate in (
         click.option(
             *file_flags, default="apps.yaml", envvar="RECONCILE_FILE", show_default=True,
             show_envvar=True, help="The spec.",
+        ),
+        click.option(
+            "--repo", envvar="RECONCILE_REPO", show_envvar=True, metavar="URL",
+            help="The git repository that has the spec, in place of a file here. An account: "
+            "RECONCILE_REPO_TOKEN, RECONCILE_REPO_SSH_KEY, or the ssh agent.",
+        ),
+        click.option(
+            "--branch", envvar="RECONCILE_BRANCH", show_envvar=True,
+            help="Its branch; default: the repository's.",
+        ),
+        click.option(
+            "--path", default="apps.yaml", envvar="RECONCILE_PATH", show_default=True,
+            show_envvar=True, help="The spec in it.",
         ),
         click.option(
             "--state-dir", envvar="RECONCILE_STATE_DIR", show_envvar=True,
@@ -97,6 +153,62 @@ def _add_options(command: Command, file_flags: tuple[str, ...]) -> Command:
     return wrapper  # type: ignore[return-value]
 
 
+protect_history_option = click.option(
+    "--protect-history", is_flag=True, envvar="RECONCILE_PROTECT_HISTORY", show_envvar=True,
+    help="With --repo: refuse a commit that doesn't follow from the one in force.",
+)  # fmt: skip
+author_option = click.option(
+    "--author", envvar="RECONCILE_AUTHOR", show_envvar=True, metavar="'NAME <ADDRESS>'",
+    help="With --repo: who commits; default: git's settings, else reconciler.",
+)  # fmt: skip
+
+
+def _choose_place(repo: str) -> str:
+    """The repository's URL, empty when the spec is in a file: the command line goes before the
+    environment. Raises `UsageError` for both at once.
+    """
+    if not repo:
+        return ""
+    context = click.get_current_context()
+    order = [ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT]
+    file, url = (context.get_parameter_source(name) for name in ("file", "repo"))
+    if file not in order:
+        return repo
+    if file is url:
+        raise UsageError(
+            "the spec is either in a file or in a repository",
+            todo="Say --file (RECONCILE_FILE) or --repo (RECONCILE_REPO), not both.",
+        )
+    return repo if url is ParameterSource.COMMANDLINE else ""
+
+
+def _check_place(options: Options) -> None:
+    """Raises `UsageError` for what git must not be called with."""
+    from pathlib import PurePosixPath
+
+    from reconciler.spec.revisions import check_ref
+    from reconciler.spec.urls import check_git_url
+
+    try:
+        check_git_url(options.repo)
+    except ValueError as error:
+        raise UsageError(f"--repo: {': '.join(map(str, error.args))}") from None
+    path = PurePosixPath(options.path)
+    if path.is_absolute() or ".." in path.parts or str(path) != options.path or "\0" in str(path):
+        raise UsageError(
+            f"--path {options.path!r} is no plain path in a repository",
+            todo="Write it as seen from the repository's top, such as 'deploy/apps.yaml'.",
+        )
+    try:
+        check_ref(options.branch)
+    except ValueError:
+        raise UsageError(f"--branch {options.branch!r} is no name of a branch") from None
+    if options.author:
+        from reconciler.source.pushing import parse_person
+
+        parse_person(options.author)
+
+
 def readable(_context: click.Context, _option: click.Parameter, value: str | None) -> str | None:
     """A callback for texts that are stored: bytes that aren't UTF-8 become question marks."""
     return value.encode("utf-8", "replace").decode() if value else value
@@ -108,8 +220,8 @@ def find_known_app(options: Options, store: Store, name: str) -> str:
     """
     known = store.app_names()
     try:
-        loaded = options.load()
-    except SpecError:
+        loaded = options.load_known()
+    except (SpecError, Transient, Stalled):
         projects = {app.partition("/")[0] for app in known}
         guess = f"{projects.pop()}/{name}" if len(projects) == 1 else name
         found = next((app for app in (name, guess) if app in known), None)

@@ -50,7 +50,7 @@ def plan(
     from reconciler.engine.snapshot import take_snapshot
     from reconciler.engine.wiring import open_tools
 
-    loaded = options.load()
+    loaded = options.load_aside()
     with open_tools(options.state_dir) as tools:
         found = take_snapshot(tools, loaded, Policy(prune, allow_removals)).plan
     if options.json:
@@ -96,7 +96,7 @@ def explain(options: Options, app: str) -> int:
     from reconciler.engine.explain import explain_app
     from reconciler.engine.wiring import open_tools
 
-    loaded = options.load()
+    loaded = options.load_aside()
     with open_tools(options.state_dir) as tools:
         document, lines = explain_app(tools, loaded, find_app(loaded, app))
     if options.json:

@@ -47,7 +47,7 @@ def validate(options: Options) -> int:
     spec is invalid.
     """
     try:
-        loaded = options.load()
+        loaded = options.load_aside()
     except SpecError as error:
         if options.json:
             print_json({"valid": False, "problems": [_problem(p) for p in error.problems]})
@@ -57,7 +57,8 @@ def validate(options: Options) -> int:
         print_json({"valid": True, "problems": []})
     elif not options.quiet:
         count = len(loaded.spec.apps)
-        click.echo(f"{options.file.name} is valid: {count} {'app' if count == 1 else 'apps'}.")
+        name = options.path if options.repo else options.file.name
+        click.echo(f"{name} is valid: {count} {'app' if count == 1 else 'apps'}.")
     return 0
 
 

@@ -1,6 +1,8 @@
 """Where the spec comes from, and how it is edited: a file here, or a repository.
 
 load   the newest spec, with its revision     edit   change its files, and keep that
+
+config_file   a file      config_repo   a repository      kept   the last good one of either
 """
 
 from __future__ import annotations
@@ -39,3 +41,20 @@ class Configuration(Protocol):
         newest version when somebody else was faster. Nothing is written when the changed spec is
         invalid (`SpecError`). `message`: why, for the commit.
         """
+
+
+class Lasting(Configuration, Protocol):
+    """One that remembers its last valid spec, also after a restart."""
+
+    def in_force(self) -> LoadedSpec | None:
+        """The last valid spec, without asking anybody for a newer one; None before there is any."""
+
+
+def ask_change(change: Change, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
+    """The files that `change` really makes different. Raises ValueError for one that isn't there:
+    which files a spec has is said in the spec.
+    """
+    changed = {path: text for path, text in change(texts).items() if text != texts.get(path)}
+    if strange := changed.keys() - texts.keys():
+        raise ValueError(f"no file of the spec: {', '.join(map(str, strange))}")
+    return changed

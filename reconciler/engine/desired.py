@@ -35,6 +35,7 @@ class Target:
     resolved: Resolved | None = None
     content: Mapping[str, str] = field(default_factory=dict)
     error: ReconcilerError | None = None
+    spec_revision: str = ""
 
 
 @frozen
@@ -161,7 +162,7 @@ class Resolver:
             builds=not isinstance(app.source, ImageSource),
             suspended=app.suspend,
         )
-        return Target(app, base_dir, desired, resolved, content)
+        return Target(app, base_dir, desired, resolved, content, spec_revision=self.loaded.revision)
 
 
 def make_desired(loaded: LoadedSpec, targets: Mapping[str, Target], policy: Policy) -> Desired:

@@ -82,6 +82,7 @@ def deployment_document(store: Store, row: Deployment) -> Document:
         "todo": row.todo,
         "revision": row.revision,
         "resolved_revision": row.resolved,
+        "spec_revision": row.read_request().spec_revision,
         "image": row.image or row.image_id,
         "digest": row.digest,
         "attempt": row.attempt,

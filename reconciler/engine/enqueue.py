@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler import queue
@@ -53,11 +54,10 @@ class Enqueuer:
             image_id = serving.image_id if serving else ""
             return target_request(self.snapshot.targets[action.app], asked, image_id)
         served = self._served(action.app)
-        return (
-            heal_request(served, asked)
-            if action.kind == "heal"
-            else remove_request(action.app, served, asked)
-        )
+        if action.kind == "heal":
+            return heal_request(served, asked)
+        request = remove_request(action.app, served, asked)
+        return replace(request, spec_revision=self.snapshot.spec_revision)
 
     def _known_image(self, action: Action, target: Target) -> str:
         """For a restart, the image that serves now or was built before."""

@@ -68,6 +68,8 @@ def _last(history: list[Document]) -> list[str]:
         end = row["outcome"] or row["status"]
         lines.append(f"  {row['queued_at']}  {row['id']}  {row['kind']}: {end}")
         lines.append(f"      cause:  {row['cause'] or row['title']}")
+        if row["spec_revision"]:
+            lines.append(f"      spec:   {short(row['spec_revision'])}")
         if row["reason"]:
             lines.append(f"      reason: {row['reason']}")
         if row["todo"]:

@@ -52,6 +52,7 @@ def target_request(target: Target, asked: Asked, image_id: str = "") -> Request:
         force=asked.force,
         no_cache=asked.no_cache,
         pull=asked.pull,
+        spec_revision=target.spec_revision,
     )
 
 

@@ -21,12 +21,13 @@ from reconciler.values import frozen
 
 @frozen
 class Snapshot:
-    """The three states, the targets behind desired, and the plan."""
+    """The three states, the targets behind desired, the spec's revision, and the plan."""
 
     targets: Mapping[str, Target]
     recorded: Recorded
     observed: Observed
     plan: Plan
+    spec_revision: str = ""
 
 
 def take_snapshot(
@@ -52,4 +53,4 @@ def take_snapshot(
     targets, observed = answers["targets"], answers["observed"]
     now = datetime.fromtimestamp(tools.clock(), UTC)
     plan = make_plan(make_desired(loaded, targets, policy), recorded, observed, now)
-    return Snapshot(targets, recorded, observed, plan)
+    return Snapshot(targets, recorded, observed, plan, loaded.revision)

@@ -66,11 +66,15 @@ _HTTP_SETTINGS = ("-c", "http.lowSpeedLimit=1", "-c", "http.lowSpeedTime=60")
 
 @frozen
 class Access:
-    """A repository and the way to it. The login and the key are only for `address`'s origin."""
+    """A repository and the way to it. The login and the key are only for `address`'s origin.
+
+    `todo`: what to do when the host refuses them, where it isn't what the spec says.
+    """
 
     address: Address
     login: Login | None = field(default=None, repr=False)
     ssh_key: Path | None = None
+    todo: str = ""
 
     @property
     def settings(self) -> tuple[str, ...]:

@@ -59,9 +59,14 @@ def _for_people(job: Job) -> Job:
     return replace(job, log=log)
 
 
-def list_refs(access: Access, options: Sequence[str], job: Job) -> Finished:
-    """`git ls-remote`. Raises `GitUnavailable` when there is no answer for too long."""
-    args = (*access.settings, "ls-remote", *options, "--", access.address.url)
+def list_refs(
+    access: Access, options: Sequence[str], job: Job, patterns: Sequence[str] = ()
+) -> Finished:
+    """`git ls-remote`, of all refs or of those that end like one of the `patterns`.
+
+    Raises `GitUnavailable` when there is no answer for too long.
+    """
+    args = (*access.settings, "ls-remote", *options, "--", access.address.url, *patterns)
     try:
         with limited(job, ANSWER_SECONDS) as quick:
             return run_git(Git(args, access.environment), quick)
@@ -204,7 +209,8 @@ def _words(access: Access) -> dict[str, str]:
         "host": address.host,
         "scan": f"-p {port} {name}" if port else name,
         "verb": "refuses the credentials for" if given else "wants credentials for",
-        "login": {"ssh": _TODO_SSH, "file": _TODO_FILE}.get(address.kind, _TODO_HTTP),
+        "login": access.todo
+        or {"ssh": _TODO_SSH, "file": _TODO_FILE}.get(address.kind, _TODO_HTTP),
     }
 
 

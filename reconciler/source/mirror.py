@@ -21,7 +21,7 @@ from reconciler.host.job import Job
 from reconciler.host.lock import locked
 from reconciler.host.process import Finished
 from reconciler.host.secrets import Redactor
-from reconciler.source.access import Access
+from reconciler.source.access import PLAIN, Access, Environment
 from reconciler.source.command import Fault, Git, essence, fault_of, git_error, list_refs, run_git
 from reconciler.source.files import remove, writing
 from reconciler.source.objects import (
@@ -45,7 +45,7 @@ _FETCH = (
     "--no-write-fetch-head",
     "--no-recurse-submodules",
 )
-_CONFIG = """\
+CONFIG = """\
 [core]
 \tautocrlf = false
 \tfsmonitor = false
@@ -131,10 +131,21 @@ class Mirror:
         near = self._repairing(lambda: name_entries(self.path, commit, path), job)
         return near or ""
 
-    def run(self, args: Sequence[str], job: Job) -> Finished:
-        """A reading git command in the mirror; the caller judges the return code."""
+    def run(
+        self,
+        args: Sequence[str],
+        job: Job,
+        *,
+        stdin: bytes = b"",
+        environment: Environment | None = None,
+    ) -> Finished:
+        """A git command in the mirror that reads, or only adds; the caller judges the return code.
+
+        `environment` beside that of every git.
+        """
+        git = Git(self.repository.git(*args), {**PLAIN, **(environment or {})}, stdin=stdin)
         with locked(self._file(".lock"), job, shared=True):
-            return run_git(Git(self.repository.git(*args)), job)
+            return run_git(git, job)
 
     def _reading(self, read: Callable[[], T], job: Job) -> T | None:
         """None when there is no mirror yet."""
@@ -226,7 +237,7 @@ class Mirror:
         if done.returncode:
             raise self._error(done.stderr, job)
         with (new / "config").open("a") as config:
-            config.write(_CONFIG)
+            config.write(CONFIG)
         try:
             self._fetch(new, _EVERYTHING, job)
         except Unreadable as error:

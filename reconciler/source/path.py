@@ -3,7 +3,8 @@
 Its version is the commit of the repository around it, while the directory is as committed; else
 `tree:` and the id of a git tree of its files. The content ids are those of git trees in both
 cases, so committing what was deployed already changes nothing. Files that `.gitignore` names
-don't count and aren't built from.
+don't count and aren't built from. In the configuration repository (`worktree`) only the commit
+counts.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from reconciler.source.base import Content, Outcome, Placed, Resolved, Version, 
 from reconciler.source.command import Git, run_git
 from reconciler.source.fanout import ask_all, collect, take
 from reconciler.source.files import inside, make_empty, writing
+from reconciler.source.managed import is_managed, read_branch, read_commit
 from reconciler.source.objects import Entry, Unreadable, check_out, look_up
 from reconciler.source.snapshot import Tree, find_tree
 from reconciler.spec import models
@@ -137,6 +139,9 @@ def _model(wanted: Wanted) -> models.PathSource:
 
 def _resolve(tree: Tree, apps: Mapping[str, Path], job: Job) -> Mapping[Path, Outcome]:
     directories = sorted(set(apps.values()))
+    if is_managed(tree.top, tree.root):  # also while another process checks a commit out
+        managed = Resolved(read_commit(tree.top), read_branch(tree.top))
+        return dict.fromkeys(directories, managed)
     if not tree.has_git:
         snapshots = tree.snapshot(directories, job)
         return {one: Resolved(_TREE + snapshots[one], "files") for one in directories}

@@ -3,6 +3,8 @@
 One file for each main file: a checksum, and the spec as JSON. It counts when all of the files'
 bytes, the files that `include` finds, and this program are the same. Anything odd about it, and
 the spec is loaded properly. A spec with a password in a URL isn't written down.
+
+It is the last good one as well: what stays in force while the file is broken (`find_last`).
 """
 
 from __future__ import annotations
@@ -36,10 +38,29 @@ def find_cached(path: Path, directory: Path) -> LoadedSpec | None:
             return None
     except (OSError, SpecError, _IncludesWronglyError):
         return None
+    return _make_loaded(path, kept, tuple(files))
+
+
+def find_last(path: Path, directory: Path) -> LoadedSpec | None:
+    """The last valid spec of the file at `path` (absolute), whatever that says now.
+
+    Also one that another version of this program has kept.
+    """
+    try:
+        kept = _read_kept(_file_for(path, directory), of_any_program=True)
+        if kept is None:
+            return None
+        files = tuple(path.parent / name for name in kept["files"])
+        return _make_loaded(path, kept, files)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _make_loaded(path: Path, kept: Mapping[str, Any], files: tuple[Path, ...]) -> LoadedSpec:
     spec = from_plain(Spec, kept["spec"])
     base_dirs = dict.fromkeys(spec.apps, path.parent)
     base_dirs.update((name, path.parent / place) for name, place in kept["base_dirs"].items())
-    return LoadedSpec(spec, path, base_dirs, tuple(files), kept["digest"])
+    return LoadedSpec(spec, path, base_dirs, files, kept["digest"])
 
 
 def reuse_valid(path: Path, directory: Path, data: Mapping[str, Any]) -> Spec | None:
@@ -98,7 +119,12 @@ def keep(loaded: LoadedSpec, data: Mapping[str, Any], directory: Path) -> None:
         for name, place in loaded.base_dirs.items()
         if place != home
     }
-    kept = {"digest": loaded.digest, "base_dirs": places, "spec": to_plain(loaded.spec)}
+    kept = {
+        "digest": loaded.digest,
+        "base_dirs": places,
+        "files": [os.path.relpath(file, home) for file in loaded.files],
+        "spec": to_plain(loaded.spec),
+    }
     with suppress(OSError):
         if not directory.is_dir():
             directory.mkdir(mode=0o700)
@@ -107,13 +133,13 @@ def keep(loaded: LoadedSpec, data: Mapping[str, Any], directory: Path) -> None:
         _write_kept(_source_file_for(loaded.path, directory), source)
 
 
-def _read_kept(path: Path) -> dict[str, Any] | None:
+def _read_kept(path: Path, *, of_any_program: bool = False) -> dict[str, Any] | None:
     """What was kept there by this program, whole; None for anything else."""
     checksum, _, body = path.read_bytes().partition(b"\n")
     if checksum != _checksum(body):
         return None
     kept: dict[str, Any] = json.loads(body)
-    return kept if kept["program"] == _program() else None
+    return kept if of_any_program or kept["program"] == _program() else None
 
 
 def _write_kept(path: Path, what: dict[str, Any]) -> None:

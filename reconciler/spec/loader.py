@@ -2,6 +2,7 @@
 
     load_spec(path)         what the commands and the daemon call
     load_text(bytes, name)  the same for bytes that are already at hand
+    load_draft(path, home)  the same for files that are going to be somewhere else
 
 An unchanged file comes from the cache (`cache`), which needs neither YAML nor pydantic; any other
 is read by `assembly`. Relative paths in a file (`source.path`, `{file: …}`, bind mounts) start
@@ -11,14 +12,17 @@ from the directory of that file, also when they stand in `defaults`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from reconciler.spec.cache import find_cached, keep, reuse_valid
 from reconciler.spec.files import read_file
 from reconciler.spec.loaded import LoadedSpec
+from reconciler.values import frozen
 
-__all__ = ["LoadedSpec", "load_spec", "load_text"]
+__all__ = ["Draft", "LoadedSpec", "load_draft", "load_spec", "load_text"]
 
 
 def load_spec(path: Path, cache: Path | None = None) -> LoadedSpec:
@@ -51,3 +55,27 @@ def load_text(text: bytes, name: str, directory: Path | None = None) -> LoadedSp
 
     path = (directory or Path()).absolute() / os.path.basename(name)  # noqa: PTH119
     return Assembly(path, name).run(text)
+
+
+@frozen
+class Draft:
+    """A valid spec that isn't in its place yet; `loaded` is as though it were."""
+
+    loaded: LoadedSpec
+    data: Mapping[str, Any]
+
+    def keep(self, cache: Path) -> None:
+        """Remember it, once it is in its place."""
+        keep(self.loaded, self.data, cache)
+
+
+def load_draft(path: Path, home: Path, name: str) -> Draft:
+    """Read the file at `path` and what it includes, which are going to be at `home`.
+
+    `name` stands for the main file in messages. Raises `SpecError`.
+    """
+    from reconciler.spec.assembly import Assembly
+
+    assembly = Assembly(path, name)
+    loaded = assembly.run(read_file(path, name))
+    return Draft(loaded.moved_to(home), assembly.data)

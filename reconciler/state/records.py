@@ -18,6 +18,7 @@ class Request:
     `spec` is the app's section with references unresolved; `base_dir` is where its relative paths
     start. `content` is the source's fingerprint. `image_id`: use this image if it is still there.
     `stages`: what the plan expects to run. `force`: build and deploy although nothing differs.
+    `spec_revision`: the commit of the configuration repository that this is from; empty for a file.
     `pin`: why the app is held there once it has succeeded, `pin_against`: the target that it is
     held against.
     """
@@ -42,6 +43,7 @@ class Request:
     pull: bool = False
     pin: str = ""
     pin_against: str = ""
+    spec_revision: str = ""
 
     def to_json(self) -> str:
         """As it is stored."""
