@@ -24,6 +24,7 @@
     │   └── LeaseLost             another process took the deployment over
     ├── Locked                    somebody else holds the lock; try again
     └── UsageError                the command or call itself makes no sense
+        └── ReadOnly              the spec may not be edited from here
 
 Every error says what happened (`what`), to which app (`app`), and what to do now (`todo`).
 Anything that is not in this tree is a bug: it stalls loudly.
@@ -182,6 +183,10 @@ class Locked(ReconcilerError):
 
 class UsageError(ReconcilerError):
     """The command or call itself makes no sense."""
+
+
+class ReadOnly(UsageError):
+    """The spec may not be edited from here: `what` has the reason."""
 
 
 EXIT_CODES: tuple[tuple[type[ReconcilerError], int], ...] = (
