@@ -2,7 +2,8 @@
 
 One file for each main file: a checksum, and the spec as JSON. It counts when all of the files'
 bytes, the files that `include` finds, and this program are the same. Anything odd about it, and
-the spec is loaded properly. A spec with a password in a URL isn't written down.
+the spec is loaded properly. A spec with a password in a URL, or with what may be one, isn't
+written down.
 
 It is the last good one as well: what stays in force while the file is broken (`find_last`).
 """
@@ -190,6 +191,8 @@ def _program() -> list[Any]:
 
 def _has_password(spec: Spec) -> bool:
     urls = [app.source.git for app in spec.apps.values() if isinstance(app.source, GitSource)]
+    if spec.notify and any(isinstance(url, str) for url in spec.notify.urls):
+        return True  # where it has its token, only the service knows
     inherited = spec.defaults.get("source") or {}
     return any(has_credentials(url) for url in [*urls, inherited.get("git", "")])
 

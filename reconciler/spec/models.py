@@ -39,6 +39,7 @@ from reconciler.spec.fields import (
     VolumeMapping,
 )
 from reconciler.spec.images import is_digest, is_tag
+from reconciler.spec.notify import Notify
 from reconciler.spec.revisions import check_ref, parse_range
 from reconciler.spec.scalars import parse_volume
 from reconciler.spec.sections import (
@@ -82,6 +83,7 @@ __all__ = [
     "HttpCheck",
     "Image",
     "ImageSource",
+    "Notify",
     "PathSource",
     "Ref",
     "Resources",
@@ -289,5 +291,10 @@ class Spec(Section):
         "Further files with `apps:`, by pattern, inside this file's directory.",
         ["apps/*.yaml"],
         default=(),
+    )
+    notify: Notify | None = about(
+        "Who is told when an app's state changes.",
+        {"urls": [{"env": "NOTIFY_URL"}], "events": ["failed", "rolled_back"]},
+        default=None,
     )
     apps: dict[Name, App] = about(_APPS, _APPS_EXAMPLE, default_factory=dict)

@@ -56,7 +56,8 @@ class Shape:
         if self.words:
             return join_words(self.words, "or")
         if self.item:
-            return f"a list of {getattr(self.item.marker, 'plural', 'mappings')}"
+            items = self.item.choices.get(TEXT, self.item).marker
+            return f"a list of {getattr(items, 'plural', 'mappings')}"
         return getattr(self.marker, "expects", "a mapping")
 
     @property

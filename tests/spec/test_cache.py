@@ -172,6 +172,7 @@ def test_cache_file_is_the_owners_alone_and_nothing_else_is_left(path, kept):
     [
         HEAD + "apps: {a: {source: {git: 'https://u:hunter2@git.example.com/a.git'}}}\n",
         HEAD + "defaults: {source: {git: 'https://hunter2@git.example.com/a.git'}}\napps: {}\n",
+        HEAD + "notify: {urls: ['slack://hunter2/a/b']}\napps: {}\n",
     ],
 )
 def test_password_in_a_url_is_not_written_down(tmp_path, kept, text):
