@@ -50,6 +50,15 @@ class Options:
         """Where the last valid spec is kept."""
         return self.state_dir / "spec"
 
+    @property
+    def place(self) -> str:
+        """Where the spec is, as `Configuration.place` says it."""
+        if not self.repo:
+            return str(self.file)
+        from reconciler.source.managed import name_place
+
+        return name_place(self.repo, self.branch, self.path)
+
     def load(self) -> LoadedSpec:
         """The newest spec, which is in force from now on. Raises `SpecError`, and for a repository
         `GitUnavailable` and so on.

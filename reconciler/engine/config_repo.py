@@ -7,7 +7,6 @@ draft, and only a valid one is checked out, into the work tree that stays (`sour
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from reconciler.host.secrets import Secrets
 from reconciler.source.access import Access, make_access
 from reconciler.source.command import git_error, list_refs
 from reconciler.source.files import writing
+from reconciler.source.managed import name_place, tree_key
 from reconciler.source.mirror import Mirror
 from reconciler.source.pushing import Edit, push_edit
 from reconciler.source.refs import DEFAULT, choose_ref, parse_refs
@@ -85,13 +85,12 @@ class ConfigRepo:
         self._refused: tuple[str, str, ReconcilerError] | None = None
 
     def _work_tree(self, state_dir: Path, *, aside: bool) -> WorkTree:
-        key = hashlib.sha256(self.place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        key = tree_key(self.place)
         return WorkTree(state_dir, f"{key}-look" if aside else key, self._mirror)
 
     @property
     def place(self) -> str:
-        branch = self._place.branch or "default branch"
-        return f"{self._access.address.url}, {branch}, {self._place.path}"
+        return name_place(self._place.url, self._place.branch, self._place.path)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -10,12 +10,16 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.errors import ReconcilerError, SpecError
 from reconciler.plan.actions import Action, Plan
 from reconciler.plan.states import Container, Observed
+from reconciler.spec.loaded import LoadedSpec
+from reconciler.state.configurations import find_configuration
 from reconciler.state.records import AppRow, Deployment
 from reconciler.state.store import Store
 
 Document = dict[str, Any]
+MOST_LINES = 20
 
 
 def iso(seconds: float | None) -> str | None:
@@ -151,6 +155,42 @@ def _app(
         if latest
         else None,
     }
+
+
+def configuration_document(
+    store: Store, place: str, loaded: LoadedSpec, error: ReconcilerError | None = None
+) -> Document:
+    """`{place, revision, since, problem, problem_revision, problem_since}`.
+
+    `loaded` is in force. `error`: what is wrong with a newer one just now; without it, what a pass
+    has written down, for a spec in a repository. Without a problem, its fields are empty.
+    """
+    row = find_configuration(store, place)
+    problem, revision, since = row.problem, row.problem_revision, row.problem_since
+    if error is not None or not loaded.revision:  # a file has just been looked at
+        now = describe_problem(error) if error else ""
+        since = since if now and now == problem else None
+        problem, revision = now, error.revision if error else ""
+    return {
+        "place": place,
+        "revision": loaded.revision,
+        "since": iso(row.since) if row.digest == loaded.digest else None,
+        "problem": problem,
+        "problem_revision": revision,
+        "problem_since": iso(since),
+    }
+
+
+def describe_problem(error: ReconcilerError) -> str:
+    """For people, and equal for the same problem: a tool's own words may have times in them."""
+    lines = [error.what]
+    if isinstance(error, SpecError):
+        details = error.detail.splitlines()
+        lines += details[:MOST_LINES]
+        lines += [f"and {len(details) - MOST_LINES} more"] * (len(details) > MOST_LINES)
+    elif error.todo:
+        lines.append(f"→ {error.todo}")
+    return "\n".join(lines)
 
 
 def _is_held(row: AppRow) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.engine.configuration import Change, Lasting
-from reconciler.errors import ReconcilerError, SpecError, Stopped
+from reconciler.engine.documents import describe_problem
+from reconciler.errors import ReconcilerError, Stopped
 from reconciler.events import Event, Listener
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.configurations import (
@@ -17,8 +18,6 @@ from reconciler.state.configurations import (
 )
 from reconciler.state.store import Store
 from reconciler.values import frozen
-
-MOST_LINES = 20
 
 
 @frozen
@@ -124,15 +123,3 @@ class KeptConfiguration:
     def edit(self, change: Change, message: str) -> str:
         """As the configuration does it. `load` shows it afterwards."""
         return self._configuration.edit(change, message)
-
-
-def describe_problem(error: ReconcilerError) -> str:
-    """For people, and equal for the same problem: a tool's own words may have times in them."""
-    lines = [error.what]
-    if isinstance(error, SpecError):
-        details = error.detail.splitlines()
-        lines += details[:MOST_LINES]
-        lines += [f"and {len(details) - MOST_LINES} more"] * (len(details) > MOST_LINES)
-    elif error.todo:
-        lines.append(f"→ {error.todo}")
-    return "\n".join(lines)

@@ -5,11 +5,24 @@ Small, so that a path source doesn't pay for all of git.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
+from reconciler.source.address import parse_address
+
 PLACE = "config"
 BRANCH = "reconciler-branch"
+
+
+def name_place(url: str, branch: str, path: str) -> str:
+    """A configuration's place: for people, and its key in the state; no secret."""
+    return f"{parse_address(url).url}, {branch or 'default branch'}, {path}"
+
+
+def tree_key(place: str) -> str:
+    """The name of the place's work tree."""
+    return hashlib.sha256(place.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def is_managed(top: Path, root: Path) -> bool:
