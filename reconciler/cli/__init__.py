@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Show what apply would do, and why. Changes nothing."),
     "explain": ("plan", "Say what one app is, why, and what comes next."),
     "apply": ("apply", "Make the host what apps.yaml says, and wait for it."),
+    "daemon": ("daemon", "Keep the host in step with apps.yaml, for months."),
     "status": ("status", "Show every app: status, revisions, containers, health."),
     "history": ("history", "Show past deployments with cause, outcome and reason."),
     "logs": ("history", "Show the log of a deployment, or the output of the container."),

@@ -91,6 +91,24 @@ class Options:
         return self.load()
 
 
+class Length(click.ParamType[float]):
+    """A duration as the spec writes it, `90s` or `5m`; the command gets seconds."""
+
+    name = "duration"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        from reconciler.spec.scalars import seconds
+
+        try:
+            return seconds(value)
+        except ValueError as error:
+            self.fail(f"{value!r}: {error}", param, ctx)
+
+
 def default_state_dir() -> Path:
     """`/var/lib/reconciler` for root, else below the user's state directory."""
     if os.geteuid() == 0:

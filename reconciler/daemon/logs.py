@@ -36,7 +36,7 @@ class DaemonLog:
     """Writes to `stream`; safe to use from several threads. `close` lets go of the stream."""
 
     def __init__(self, format: Format, stream: TextIO, redactor: Redactor) -> None:  # noqa: A002
-        self._redactor = redactor
+        self.redactor = redactor
         self._logger = logging.Logger("reconciler.daemon", logging.INFO)
         self._handler = _Handler(stream)
         self._handler.setFormatter(_Json() if format == "json" else _Text(in_journal(stream)))
@@ -45,7 +45,7 @@ class DaemonLog:
     def log(self, level: Level, event: str, text: str, **data: object) -> None:
         """One thing that happened to the daemon; `app` and `deployment` are among `data`."""
         fields = {"event": event, **{name: self._clean(value) for name, value in data.items()}}
-        clean = self._redactor.hide(text)
+        clean = self.redactor.hide(text)
         self._logger.log(_LEVELS[level], "%s", clean, extra={_FIELDS: fields})
 
     def listen(self, event: Event) -> None:
@@ -72,7 +72,7 @@ class DaemonLog:
             return [self._clean(inner) for inner in value]
         if value is None or isinstance(value, int | float):
             return value
-        return self._redactor.hide(str(value))
+        return self.redactor.hide(str(value))
 
 
 def make_listener(format: Format, stream: TextIO, redactor: Redactor) -> DaemonLog:  # noqa: A002

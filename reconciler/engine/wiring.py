@@ -26,7 +26,11 @@ def retry_delay(error: BaseException, attempts: int) -> float | None:
 
 @contextmanager
 def open_tools(
-    state_dir: Path, listen: Listener = ignore, runtime: Runtime | None = None
+    state_dir: Path,
+    listen: Listener = ignore,
+    *,
+    runtime: Runtime | None = None,
+    redactor: Redactor | None = None,
 ) -> Iterator[Tools]:
     """State, engine and runtime (default: docker), closed at the end of the block."""
     engine = Engine()
@@ -36,7 +40,7 @@ def open_tools(
             store=store,
             engine=engine,
             runtime=runtime or RUNTIMES["docker"](engine, state_dir),
-            redactor=Redactor(),
+            redactor=redactor or Redactor(),
             clock=time.time,
             retry_delay=retry_delay,
             listen=listen,

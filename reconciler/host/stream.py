@@ -34,8 +34,20 @@ class Refusal(Exception):  # noqa: N818 - it is the engine's answer, and callers
         self.code = code
 
 
-def stream(engine: Engine, request: Request, job: Job, take: Callable[[Message], None]) -> None:
+def _ignore() -> None:
+    """For callers who don't ask when it begins."""
+
+
+def stream(
+    engine: Engine,
+    request: Request,
+    job: Job,
+    take: Callable[[Message], None],
+    opened: Callable[[], None] = _ignore,
+) -> None:
     """Send the request and give each message of the answer to `take`, until the answer ends.
+
+    `opened` is called once the engine has accepted, before the first message.
 
     Raises the job's `Stopped` when it is cancelled, `Refusal`, or `EngineUnavailable` when the
     engine goes away in the middle. Takes as long as it takes: silence is no error.
@@ -51,6 +63,7 @@ def stream(engine: Engine, request: Request, job: Job, take: Callable[[Message],
             )
             if head.status >= 300:
                 raise Refusal(read_message(reading(wire.read)), status=head.status)
+            opened()
             rest = b""
             while piece := reading(wire.read_piece):
                 *lines, rest = (rest + piece).split(b"\n")

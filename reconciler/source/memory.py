@@ -80,5 +80,6 @@ class VersionMemory:
 
     def next_at(self) -> float | None:
         """When the first host that failed may be asked again; that is due after `expire`."""
+        now = self._clock()
         with self._lock:
-            return min((k.until for k in self._known.values() if k.until), default=None)
+            return min((k.until for k in self._known.values() if k.until > now), default=None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +43,33 @@ class Ran:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+@dataclass
+class Daemon:
+    """A daemon's process, and what it has logged."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def lines(self, event: str = "", app: str = "") -> list[dict[str, Any]]:
+        """Its log, or what it says of one kind of event or app."""
+        found = [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [
+            line
+            for line in found
+            if event in ("", line["event"]) and (not app or line["app"].endswith(f"/{app}"))
+        ]
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def stop(self) -> float:
+        """SIGTERM, and seconds until it has ended with 0."""
+        started = time.monotonic()
+        self.process.terminate()
+        assert self.process.wait(20) == 0
+        return time.monotonic() - started
 
 
 @dataclass
@@ -94,6 +124,23 @@ class Shop:
             env=self.env(), cwd=self.directory, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
+
+    @contextmanager
+    def daemon(self, *arguments: str) -> Iterator[Daemon]:
+        """A daemon that runs for the block, and ends well at its end."""
+        log = self.directory / f"daemon-{time.monotonic_ns()}.log"
+        flags = ("--log-format", "json", "--interval", "1h", *arguments)
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                self.command("daemon", *flags), env=self.env(), cwd=self.directory, stderr=stream
+            )
+        daemon = Daemon(process, log)
+        try:
+            yield daemon
+            assert process.poll() in (None, 0, -signal.SIGKILL), log.read_text()
+        finally:
+            process.terminate()
+            process.wait(20)
 
     def apply(self, *arguments: str, code: int = 0) -> Ran:
         """`apply`, which must end with `code`."""

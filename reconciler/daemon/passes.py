@@ -1,0 +1,135 @@
+"""One pass of the daemon: load the spec, run the pass, and say once what it met."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from reconciler.daemon.logs import Level
+from reconciler.daemon.loop import Wish
+from reconciler.daemon.reports import Reports
+from reconciler.engine.configuration import Configuration
+from reconciler.engine.desired import Policy
+from reconciler.engine.reconcile import Pass, run_pass
+from reconciler.errors import Locked, ReconcilerError, SpecError, UsageError
+from reconciler.pipeline.tools import Tools
+from reconciler.plan.actions import Action
+from reconciler.source.memory import VersionMemory
+from reconciler.spec.loaded import LoadedSpec
+from reconciler.values import frozen
+
+TOLD = ("block", "quarantine", "keep", "hold")
+"""Kinds of actions that a person should know of, once."""
+
+
+@frozen
+class After:
+    """Who is told of a pass: of a spec in force, of what it did, and how it ended.
+
+    `finished`: seconds it took, and whether it went through.
+    """
+
+    loaded: Callable[[LoadedSpec], None]
+    done: Callable[[LoadedSpec, Pass], None]
+    finished: Callable[[float, bool], None]
+
+
+class Passes:
+    """Runs passes, one after the other. `spec` is in force from the first valid one on."""
+
+    def __init__(
+        self, tools: Tools, configuration: Configuration, policy: Policy, reports: Reports
+    ) -> None:
+        self.spec: LoadedSpec | None = None
+        self.memory = policy.memory or VersionMemory(tools.clock, tools.retry_delay)
+        self._tools = tools
+        self._configuration = configuration
+        self._policy = replace(policy, memory=self.memory)
+        self._reports = reports
+
+    def run(self, wishes: Sequence[Wish], after: After) -> None:
+        """One pass; what goes wrong is reported, never raised."""
+        started = time.monotonic()
+        ok = False
+        try:
+            ok = self._run(wishes, after)
+        except Locked as error:
+            self._reports.say("pass", f"no pass: {error}", level="info")
+        except (ReconcilerError, sqlite3.Error, OSError) as error:
+            self._reports.say("pass", f"no pass: {error}")
+        after.finished(time.monotonic() - started, ok)
+
+    def _run(self, wishes: Sequence[Wish], after: After) -> bool:
+        self._refresh(wishes)
+        loaded = self._load(wishes)
+        if loaded is None:
+            return False
+        after.loaded(loaded)
+        done = run_pass(self._tools, loaded, self._policy, "daemon")
+        self._spend_removals(done)
+        self._report(done, wishes)
+        after.done(loaded, done)
+        return True
+
+    def _refresh(self, wishes: Sequence[Wish]) -> None:
+        for wish in wishes:
+            if wish.look == "now":
+                self.memory.forget(wish.apps)
+            elif wish.look == "due":
+                self.memory.expire()
+
+    def _load(self, wishes: Sequence[Wish]) -> LoadedSpec | None:
+        """The newest valid spec; what is wrong with a newer one is reported once."""
+        local = bool(self._configuration.files)
+        if self.spec is not None and not local and not any(wish.look for wish in wishes):
+            return self.spec  # only its host can have news
+        try:
+            self.spec = self._configuration.load()
+            self._reports.over("configuration", f"{self._configuration.place} is valid again")
+        except SpecError as error:
+            self._reports.say("configuration", f"{error}", level="error")
+        except ReconcilerError as error:
+            self._reports.say("configuration", f"{error}")
+        return self.spec
+
+    def _spend_removals(self, done: Pass) -> None:
+        """`--allow-removals` is for one time."""
+        removed = any(action.kind == "remove" for action in done.snapshot.plan.actions)
+        if removed and self._policy.allow_removals is not None:
+            self._policy = replace(self._policy, allow_removals=None)
+
+    def _report(self, done: Pass, wishes: Sequence[Wish]) -> None:
+        self._reports.over("pass", "passes go through again")
+        for row in done.queued:
+            why = ", ".join(wish.cause for wish in wishes)
+            self._reports.tell("plan", f"{row.kind}: {row.cause} (seen after: {why})", app=row.app)
+        told: dict[str, Action] = {}
+        for action in done.snapshot.plan.actions:
+            if action.kind in TOLD:
+                told[action.app] = action
+                todo = f" → {action.todo}" if action.todo else ""
+                text = f"{action.kind}: {action.cause}{todo}"
+                level: Level = "info" if action.kind == "hold" else "warning"
+                self._reports.say("held back", text, app=action.app, level=level)
+        self._reports.keep_only("held back", set(told), "goes on")
+
+
+def next_moment(done: Pass, memory: VersionMemory) -> datetime | None:
+    """When something ends by itself: a wait, a hold, or the pause of a host that failed."""
+    times = [action.until for action in done.snapshot.plan.actions if action.until]
+    pause = memory.next_at()
+    if pause is not None:
+        times.append(datetime.fromtimestamp(pause, UTC))
+    return min(times, default=None)
+
+
+def spec_in_force(passes: Passes) -> LoadedSpec:
+    """Raises `UsageError` before the first valid one."""
+    if passes.spec is None:
+        raise UsageError(
+            "there is no valid spec yet", todo="Correct the spec; the daemon's log says what."
+        )
+    return passes.spec

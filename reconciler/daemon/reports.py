@@ -1,0 +1,45 @@
+"""Says a thing once: when it begins, when it changes, and when it is over.
+
+A daemon meets the same trouble at every tick, and a log that repeats it hides everything else.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from reconciler.daemon.logs import Level
+
+
+class Log(Protocol):
+    """Where it is said: `DaemonLog.log`."""
+
+    def __call__(self, level: Level, event: str, text: str, **data: object) -> None: ...
+
+
+class Reports:
+    """What was said of each subject, until it is over."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._said: dict[tuple[str, str], str] = {}
+
+    def say(self, event: str, text: str, *, app: str = "", level: Level = "warning") -> None:
+        """Unless the same was said last."""
+        if self._said.get((event, app)) != text:
+            self._said[event, app] = text
+            self._log(level, event, text, app=app)
+
+    def over(self, event: str, text: str, *, app: str = "") -> None:
+        """Say so, if anything was said."""
+        if self._said.pop((event, app), None) is not None:
+            self._log("info", event, text, app=app)
+
+    def tell(self, event: str, text: str, *, app: str = "") -> None:
+        """Say it every time."""
+        self._log("info", event, text, app=app)
+
+    def keep_only(self, event: str, apps: set[str], text: str) -> None:
+        """It is over for all other apps."""
+        for said, app in list(self._said):
+            if said == event and app not in apps:
+                self.over(event, text, app=app)

@@ -1,0 +1,239 @@
+"""Starts the parts of `reconcile daemon`, waits for signals, and stops them in order.
+
+start   wait for the lead → state, engine → workers, files, engine events, clock → first pass
+SIGHUP  a pass now, that asks every host
+SIGTERM nothing new begins; what swaps containers ends, the rest is handed to the next start
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from reconciler.daemon import systemd
+from reconciler.daemon.clockwork import Clockwork
+from reconciler.daemon.engine_events import EngineEvents
+from reconciler.daemon.file_watch import FileWatch, watched_of
+from reconciler.daemon.logs import DaemonLog, Format, make_listener
+from reconciler.daemon.loop import Loop, Wish
+from reconciler.daemon.passes import After, Passes, next_moment, spec_in_force
+from reconciler.daemon.reports import Reports
+from reconciler.daemon.standby import leading, write_leader
+from reconciler.engine.cleanup import collect_garbage
+from reconciler.engine.configuration import Configuration
+from reconciler.engine.desired import Policy
+from reconciler.engine.pool import Pool
+from reconciler.engine.reconcile import Pass
+from reconciler.engine.wiring import open_tools
+from reconciler.errors import Interrupted, ReconcilerError
+from reconciler.host.job import Job
+from reconciler.host.secrets import Redactor
+from reconciler.pipeline.tools import Tools
+from reconciler.spec.loaded import LoadedSpec
+from reconciler.state.records import Deployment
+from reconciler.values import frozen
+
+if TYPE_CHECKING:
+    from reconciler.runtime.base import Runtime
+
+STOP_SECONDS = 9.0
+STUCK_SECONDS = 600.0
+"""A pass that takes longer than this hangs, and the watchdog isn't told that all is well."""
+
+
+@frozen
+class Settings:
+    """What the command line says. `listen`: address of the API, empty for none."""
+
+    state_dir: Path
+    interval: float = 60.0
+    policy: Policy = Policy()
+    listen: str = ""
+    log_format: Format = "text"
+    verbose: bool = False
+    runtime: Runtime | None = None
+
+
+def run_daemon(configuration: Configuration, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Must be called in the main thread."""
+    log = make_listener(settings.log_format, sys.stderr, Redactor())
+    if settings.verbose:
+        log.show_debug()
+    signals = Signals()
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with _lead(settings.state_dir, signals.job, log):
+            return _serve(configuration, settings, signals, log)
+    except Interrupted:
+        return 0  # asked to stop while it stood by
+    finally:
+        systemd.notify(stopping=1)
+        log.close()
+
+
+@contextmanager
+def _lead(state_dir: Path, job: Job, log: DaemonLog) -> Iterator[None]:
+    def waiting(leader: str) -> None:
+        log.log("info", "standby", f"standing by: {leader} leads on {state_dir}")
+        systemd.notify(ready=1, status=f"standing by for {leader}")
+
+    with leading(state_dir, job, waiting):
+        yield
+
+
+def _ignore() -> None:
+    """Before there is anything to look at."""
+
+
+class Signals:
+    """SIGTERM and SIGINT set `stop` and end `job`; a second one ends the process at once.
+    SIGHUP calls what `on_hup` is then.
+    """
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.job = Job()
+        self.on_hup: Callable[[], None] = _ignore
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGHUP, lambda _number, _frame: self.on_hup())
+
+    def _stop(self, number: int, _frame: object) -> None:
+        if self.stop.is_set():
+            os._exit(128 + number)
+        self.stop.set()
+        # Not from here: the main thread may hold the lock that cancelling takes.
+        threading.Thread(target=self._cancel, name="signal", daemon=True).start()
+
+    def _cancel(self) -> None:
+        self.job.cancel.cancel(Interrupted("the daemon was stopped"))
+
+
+def _serve(
+    configuration: Configuration, settings: Settings, signals: Signals, log: DaemonLog
+) -> int:
+    with open_tools(
+        settings.state_dir, log.listen, runtime=settings.runtime, redactor=log.redactor
+    ) as tools:
+        daemon = Daemon(tools, configuration, settings, log)
+        signals.on_hup = lambda: daemon.ask(Wish("SIGHUP", look="now"))
+        try:
+            daemon.start()
+            signals.stop.wait()
+        finally:
+            in_time = daemon.stop(STOP_SECONDS)
+    return 0 if in_time else 1
+
+
+class Daemon:
+    """The parts, and how they are connected. What the API needs of them is `api.backend`."""
+
+    def __init__(
+        self, tools: Tools, configuration: Configuration, settings: Settings, log: DaemonLog
+    ) -> None:
+        self.tools = tools
+        self.configuration = configuration
+        self._settings = settings
+        self._log = log
+        self._reports = Reports(log.log)
+        self._passes = Passes(tools, configuration, settings.policy, self._reports)
+        self._after = After(self._loaded, self._done, self._finished)
+        self._loop = Loop(lambda wishes: self._passes.run(wishes, self._after))
+        self._pool = Pool(tools, self._ended)
+        self._files = FileWatch(self.ask, self._reports)
+        self._events = EngineEvents(tools.engine, self.ask, self._concerns, self._reports)
+        self._clock = Clockwork(self.ask, settings.interval)
+        self._since = time.monotonic()
+        self._ready = False
+
+    # -- what the API needs ------------------------------------------------------------------
+
+    def spec(self) -> LoadedSpec:
+        """The one in force. Raises `UsageError` before there is any."""
+        return spec_in_force(self._passes)
+
+    def look(self, cause: str, apps: Collection[str] = ()) -> None:
+        """Ask for a pass that asks these apps' hosts, or all, and the configuration's."""
+        self.ask(Wish(cause, look="now", apps=tuple(apps)))
+
+    def wake(self) -> None:
+        """Something was put into the queue."""
+        self._pool.wake()
+
+    # -- start and stop ----------------------------------------------------------------------
+
+    def ask(self, wish: Wish) -> None:
+        """Ask for a pass."""
+        self._loop.ask(wish)
+
+    def start(self) -> None:
+        """Start every part, and ask for the first pass."""
+        about = {"place": self.configuration.place, "listen": self._settings.listen}
+        write_leader(self._settings.state_dir, {**about, "since": self.tools.clock()})
+        self._log.log("info", "started", f"keeping in step with {self.configuration.place}")
+        self._loop.start()
+        self._pool.start()
+        self._events.start()
+        self._clock.start(self._sweep, self._look_after)
+        self.ask(Wish("start", look="now"))
+
+    def stop(self, patience: float) -> bool:
+        """Stop in order, within `patience` seconds; whether nothing was left running."""
+        systemd.notify(stopping=1, status="stopping")
+        deadline = time.monotonic() + patience
+        self._log.log("info", "stopping", "nothing new begins")
+        self._clock.end()
+        self._files.end()
+        self._events.end()
+        handed = self._pool.hand_over(max(0.5, deadline - time.monotonic() - 1.0))
+        passed = self._loop.end(max(0.1, deadline - time.monotonic()))
+        self._log.log("info", "stopped", "the rest is for the next start" if handed else "in haste")
+        return handed and passed
+
+    # -- connections -------------------------------------------------------------------------
+
+    def _loaded(self, loaded: LoadedSpec) -> None:
+        self._pool.concurrency = loaded.spec.concurrency
+        if self.configuration.files:
+            self._files.watch(watched_of(loaded, self._settings.state_dir))
+
+    def _done(self, loaded: LoadedSpec, done: Pass) -> None:
+        if done.queued:
+            self._pool.wake()
+        self._clock.ring_at(next_moment(done, self._passes.memory))
+        systemd.notify(status=f"{len(loaded.spec.apps)} apps, {len(done.queued)} to deploy")
+
+    def _finished(self, _seconds: float, _ok: bool) -> None:
+        if not self._ready:
+            self._ready = True
+            systemd.notify(ready=1)
+
+    def _ended(self, app: str, end: Deployment | Exception | None) -> None:
+        if isinstance(end, Exception):
+            self._reports.say("state", f"an end can't be written down: {end}", app=app)
+        self.ask(Wish(f"{app}: deployment ended"))
+
+    def _concerns(self, app: str) -> bool:
+        """Whether a container's event may be news: not of our own doing, nor of another project."""
+        spec = self._passes.spec
+        ours = spec is None or app.startswith(f"{spec.spec.project}/")
+        return ours and not self.tools.store.unfinished(app)
+
+    def _sweep(self) -> None:
+        try:
+            if self._passes.spec is not None:
+                collect_garbage(self.tools, self._passes.spec, dry_run=False)
+        except (ReconcilerError, OSError) as error:
+            self._reports.say("sweep", f"{error}")
+
+    def _look_after(self) -> None:
+        """Tell the service manager that all is well, as long as it is."""
+        if self._loop.alive() and self._loop.stuck_for() < STUCK_SECONDS:
+            systemd.notify(watchdog=1)
