@@ -26,7 +26,7 @@ RUN_FIELDS = (
     "restart",
     "stop_grace_period",
 )
-SETTING_FIELDS = ("title", "health", "rollout", "hooks", "retention", "timeouts")
+SETTING_FIELDS = ("title", "expose", "health", "rollout", "hooks", "retention", "timeouts")
 
 
 def build_facts(app: App, content: Mapping[str, str], env: Mapping[str, str]) -> Facts:

@@ -74,6 +74,38 @@ def _host_path(path: str) -> str:
     return path
 
 
+def _domain(text: str) -> str:
+    labels = text.lower().removeprefix("*.").split(".")
+    if not all(re.fullmatch(r"(?!-)[a-z0-9_-]{1,63}(?<!-)", label) for label in labels):
+        hint = "write names outside of ASCII as xn--…" if not text.isascii() else ""
+        raise ValueError("expected a domain such as shop.example.com or *.example.com", hint)
+    return text.lower()
+
+
+def _route_path(text: str) -> str:
+    if not re.fullmatch(r"/[!-~]*", text) or re.search(r"[?#\\\"' ]|//|/\.\.?(/|$)", text):
+        raise ValueError("expected a path such as / or /api, without a query")
+    return text.rstrip("/") or "/"
+
+
+def _address(text: str) -> str:
+    from ipaddress import ip_address
+
+    try:
+        return text if text == "*" else str(ip_address(text.strip("[]")))
+    except ValueError:
+        raise ValueError("expected an IPv4 or IPv6 address, or *") from None
+
+
+def _network(text: str) -> str:
+    from ipaddress import ip_network
+
+    try:
+        return str(ip_network(text))
+    except ValueError:
+        raise ValueError("expected a network such as 10.0.0.0/8, or an address") from None
+
+
 _RESTARTS = ("no", "always", "unless-stopped", "on-failure")
 
 
@@ -205,6 +237,25 @@ VolumeMapping = Annotated[
         expects="name:/path or ./directory:/path",
         pattern=r"^[^:]+:/[^:]+(?::(?:ro|rw))?$",
         plural="mounts",
+    ),
+]
+Domain = Annotated[
+    str,
+    Text(
+        _domain,
+        expects="a domain",
+        pattern=r"^(?:\*\.)?[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*$",
+        plural="domains",
+    ),
+]
+RoutePath = Annotated[str, Text(_route_path, expects="a path", pattern="^/[!-~]*$")]
+Address = Annotated[
+    str, Text(_address, expects="an address", pattern=r"^(?:\*|[0-9a-fA-F.:\[\]]+)$")
+]
+Network = Annotated[
+    str,
+    Text(
+        _network, expects="a network", pattern="^[0-9a-fA-F.:]+(?:/\\d{1,3})?$", plural="networks"
     ),
 ]
 RestartPolicy = Annotated[

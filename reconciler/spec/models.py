@@ -41,6 +41,7 @@ from reconciler.spec.fields import (
 from reconciler.spec.images import is_digest, is_tag
 from reconciler.spec.notify import Notify
 from reconciler.spec.revisions import check_ref, parse_range
+from reconciler.spec.routes import Certificate, Expose, HttpRoute, ProxySettings, TcpRoute
 from reconciler.spec.scalars import parse_volume
 from reconciler.spec.sections import (
     Build,
@@ -73,18 +74,22 @@ from reconciler.spec.sources import (
 __all__ = [
     "App",
     "Build",
+    "Certificate",
     "Credentials",
     "EnvRef",
+    "Expose",
     "FileRef",
     "GitSource",
     "Health",
     "Hook",
     "Hooks",
     "HttpCheck",
+    "HttpRoute",
     "Image",
     "ImageSource",
     "Notify",
     "PathSource",
+    "ProxySettings",
     "Ref",
     "Resources",
     "Retention",
@@ -92,6 +97,7 @@ __all__ = [
     "Schedule",
     "Source",
     "Spec",
+    "TcpRoute",
     "Timeouts",
     "Value",
     "Webhooks",
@@ -148,6 +154,13 @@ class App(Section):
     )
     ports: tuple[PortMapping, ...] = about(
         "[address:]host:container[/udp].", ["127.0.0.1:8080:8000"], default=()
+    )
+    expose: Expose | None = about(
+        "How requests reach the app through the project's proxy, which rollouts switch without a "
+        "dropped request; beside `ports` or instead.",
+        {"http": {"domains": ["shop.example.com"], "port": 8000}},
+        {"tcp": {"listen": 5432, "port": 5432}},
+        default=None,
     )
     volumes: tuple[VolumeMapping, ...] = about(
         "name:/path or ./directory:/path, with :ro for read-only.",
@@ -281,6 +294,11 @@ class Spec(Section):
         "Secrets of the git hosts and registries that may call, by reference.",
         {"github": {"env": "GITHUB_WEBHOOK_SECRET"}},
         default_factory=Webhooks,
+    )
+    proxy: ProxySettings = about(
+        "The proxy in front of the apps that have `expose`.",
+        {"image": "haproxy:3.0-alpine", "http": 8080},
+        default_factory=ProxySettings,
     )
     defaults: Annotated[dict[str, Any], PartOf(App)] = about(
         "Fields of an app that apply to every app; an app's own fields win.",
