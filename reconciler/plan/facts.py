@@ -57,6 +57,7 @@ def setting_facts(app: App) -> Facts:
     facts: dict[str, str] = {}
     for name in SETTING_FIELDS:
         facts.update(_flatten(name, getattr(app, name)))
+    facts.update(_flatten("replicas", app.replicas, default_of(App, "replicas")))
     return facts
 
 

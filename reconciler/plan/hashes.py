@@ -43,4 +43,4 @@ def target_hash(app: DesiredApp) -> str:
 
 
 def _judges(setting: str) -> bool:
-    return setting.partition(".")[0] in ("health", "hooks", "rollout", "timeouts")
+    return setting.partition(".")[0] in ("health", "hooks", "replicas", "rollout", "timeouts")

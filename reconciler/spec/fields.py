@@ -39,6 +39,11 @@ def _grace(text: str) -> str:
     return text
 
 
+def _percent(text: str) -> str:
+    scalars.share(text)
+    return text
+
+
 def _memory(text: str) -> str:
     number = scalars.size_bytes(text)
     if number < _LEAST_MEMORY:
@@ -216,8 +221,12 @@ Zone = Annotated[str, Text(check_zone, expects="a time zone", pattern=r"^[A-Za-z
 PortNumber = Annotated[int, Number(1, 65535, expects="a port's number")]
 Count = Annotated[int, Number(1, 1_000_000)]
 Concurrency = Annotated[int, Number(1, 64)]
-Replicas = Annotated[
-    int, Number(1, 1, too_high="more than one replica isn't possible yet; write 1")
+Replicas = Annotated[int, Number(1, 100)]
+Percent = Annotated[
+    str,
+    Text(
+        _percent, expects="a share such as 5%", pattern=r"^\d{1,3}(?:\.\d{1,3})?%$", plural="shares"
+    ),
 ]
 Cores = Annotated[float, Number(0.01, 10_000.0)]
 PortMapping = Annotated[

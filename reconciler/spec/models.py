@@ -186,7 +186,12 @@ class App(Section):
         "on-failure:3",
         default="unless-stopped",
     )
-    replicas: Replicas = about("Containers of this app; 1 for now.", 1, default=1)
+    replicas: Replicas = about(
+        "Containers of this app, rolled out one after the other. Others that call it by its name "
+        "reach any of them.",
+        3,
+        default=1,
+    )
     stop_grace_period: Grace = about(
         "From SIGTERM to SIGKILL when the container is stopped.", "30s", default="10s"
     )
@@ -198,7 +203,7 @@ class App(Section):
     )
     rollout: Rollout = about(
         "How the old container makes room for the new one.",
-        {"strategy": "recreate"},
+        {"strategy": "blue-green", "drain": "1m"},
         default_factory=Rollout,
     )
     hooks: Hooks = about(
@@ -249,6 +254,29 @@ class App(Section):
         for target, times in targets.items():
             if times > 1:
                 yield "volumes", f"{times} mounts at {target}"
+        yield from _rollout_rules(self)
+
+    @property
+    def strategy(self) -> str:
+        """recreate, blue-green or canary: what the spec says, or what suits the app."""
+        if self.rollout.strategy is not None:
+            return self.rollout.strategy
+        shares = self.ports or "host" in self.networks
+        return "blue-green" if self.expose is not None and not shares else "recreate"
+
+
+def _rollout_rules(app: App) -> Iterator[Rule]:
+    strategy = app.rollout.strategy
+    if strategy == "canary" and (app.expose is None or app.expose.http is None):
+        yield "rollout", "'canary' splits HTTP requests, for which the app needs expose.http"
+    shared = "ports" if app.ports else "networks" if "host" in app.networks else ""
+    if not shared:
+        return
+    hint = "reach it through `expose` instead"
+    if strategy in ("blue-green", "canary"):
+        yield "rollout", f"'{strategy}' runs two containers at once, which can't share ports", hint
+    if app.replicas > 1:
+        yield "replicas", "several containers can't share the ports of the host", hint
 
 
 def _source_rules(app: App) -> Iterator[Rule]:

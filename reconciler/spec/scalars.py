@@ -11,6 +11,7 @@ _DURATION = f"(?:{DURATION_UNIT})+"
 _DURATION_PART = r"([\d.]+)([a-z]+)"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 365 * 86400.0
+_PERCENT = r"\d{1,3}(?:\.\d{1,3})?%"
 _SIZE = r"(?i)(\d{1,15}(?:\.\d{1,9})?)\s*([kmgt]?)(?:i?b)?"
 _BYTES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _PORT = (
@@ -30,6 +31,13 @@ def seconds(text: str) -> float:
     if total > _LONGEST:
         raise ValueError("expected at most 365d")
     return total
+
+
+def share(text: str) -> float:
+    """`5%` as 0.05. Raises ValueError."""
+    if not re.fullmatch(_PERCENT, text) or float(text[:-1]) > 100:
+        raise ValueError("expected a share from 0% to 100%, such as 5%")
+    return float(text[:-1]) / 100
 
 
 def size_bytes(text: str) -> int:

@@ -20,9 +20,11 @@ from reconciler.spec.fields import (
     Cron,
     Duration,
     EnvName,
+    Grace,
     HealthPath,
     ImageReference,
     Memory,
+    Percent,
     PortNumber,
     Raw,
     RelativePath,
@@ -137,10 +139,37 @@ class Health(Section):
 
 @section
 class Rollout(Section):
-    """How the old container makes room for the new one."""
+    """How the old containers make room for the new ones."""
 
-    strategy: Literal["recreate"] = about(
-        "recreate: the old one stops, then the new one starts.", "recreate", default="recreate"
+    strategy: Literal["recreate", "blue-green", "canary"] | None = about(
+        "recreate: the old one stops, then the new one starts. blue-green: the new one starts "
+        "beside the old one, takes the traffic when it is verified, and gives it back if it fails "
+        "soon after. canary: the same, but the traffic moves in steps; needs expose.http. "
+        "Default: blue-green for an app with `expose` and without `ports`, else recreate. "
+        "While both run, other containers that call the app by its name may reach either.",
+        "blue-green",
+        default=None,
+    )
+    drain: Grace = about(
+        "How long the old one may finish its requests and connections.", "5m", default="30s"
+    )
+    watch: Grace = about(
+        "How long the new one is watched while it has all the traffic; when it fails, the traffic "
+        "goes back.",
+        "1m",
+        default="10s",
+    )
+    steps: tuple[Percent, ...] = about(
+        "canary: the shares of requests that the new one gets, one after the other.",
+        ["5%", "25%", "50%"],
+        default=("10%", "50%"),
+        min_length=1,
+    )
+    pause: Duration = about("canary: how long each step lasts.", "5m", default="60s")
+    max_error_rate: Percent = about(
+        "canary: the largest share of answers with 500 and above, as the proxy counts them.",
+        "1%",
+        default="5%",
     )
 
 

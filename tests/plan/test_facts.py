@@ -109,6 +109,7 @@ def test_facts_of_the_settings():
         "timeouts.build": "1h",
         "timeouts.push": "30m",
         "timeouts.deploy": "2m",
+        "rollout.strategy": "recreate",
     }
 
 

@@ -130,7 +130,7 @@ BROKEN = [
     "health: {tcp: 70000}",
     "health: {command: []}",
     "restart: sometimes",
-    "replicas: 2",
+    "replicas: 0",
     "rollout: {strategy: other}",
     "suspend: yes",
     "retention: {images: 0}",
