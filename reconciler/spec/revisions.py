@@ -46,7 +46,7 @@ def parse_range(text: str) -> Range | None:
 
     try:
         return Range(text, NpmSpec(text.strip()))
-    except ValueError:
+    except (ValueError, AttributeError):  # the latter is the library's own, for ">=< - 1"
         hint = "separate conditions by a space" if "," in text else ""
         raise ValueError(
             'neither a plain name nor a semver range such as ">=1.4 <2"', hint
