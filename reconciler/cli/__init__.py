@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "clean-queues": ("control", "Take waiting deployments out of the queue."),
     "suspend": ("control", "Let the loop leave an app alone."),
     "resume": ("control", "Let the loop care for an app again."),
+    "env": ("env", "Show and edit the environment of an app, in the spec."),
     "clear": ("cleanup", "Remove an app's old deployments, logs and images."),
     "gc": ("cleanup", "Remove what retention doesn't keep, of all apps."),
     "doctor": ("doctor", "Check engine, builder, git, state and registries."),

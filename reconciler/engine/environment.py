@@ -85,6 +85,14 @@ def show_value(value: Value) -> str:
     return f"${{{{file.{value.file}}}}}" if isinstance(value, FileRef) else value
 
 
+def find_reference(text: str) -> EnvRef | FileRef | None:
+    """The reference that a text of that form shows; None for any other text."""
+    match = _SHOWN.fullmatch(text)
+    if match is None:
+        return None
+    return EnvRef(env=match[2]) if match[1] == "env" else FileRef(file=match[2])
+
+
 def save_environment(
     configuration: Configuration,
     loaded: LoadedSpec,
@@ -251,9 +259,8 @@ class _Resolving:
         current = self.current.get(name)
         if isinstance(current, EnvRef | FileRef) and self._keeps(current, name, text):
             return current
-        match = None if self.way == _ARGS or text == current else _SHOWN.fullmatch(text)
-        if match is not None:
-            ref = EnvRef(env=match[2]) if match[1] == "env" else FileRef(file=match[2])
+        ref = None if self.way == _ARGS or text == current else find_reference(text)
+        if ref is not None:
             self._check_allowed(ref, name)
             return ref
         if self.way == _SECRETS:
