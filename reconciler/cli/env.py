@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -211,7 +212,7 @@ def _split(variable: str) -> tuple[str, str]:
             f"{key}: this is a name without a value",
             todo="Say KEY=VALUE, KEY=- for stdin, or KEY with --from-file or --from-env.",
         )
-    return key, value
+    return key, _decode(os.fsencode(value), key)
 
 
 def _read_stdin(key: str) -> str:

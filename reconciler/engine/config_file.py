@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from reconciler.engine.configuration import Change, ask_change
-from reconciler.errors import Locked, ReconcilerError
+from reconciler.errors import Locked, ReadOnly, ReconcilerError
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
 from reconciler.source.files import make_empty, remove, writing
@@ -18,6 +19,8 @@ from reconciler.spec.loader import Draft, load_draft, load_spec
 
 TRIES = 5
 LOCK_SECONDS = 30.0
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY)
+"""EBUSY: the file is a mount of its own."""
 
 
 class ConfigFile:
@@ -90,7 +93,8 @@ class ConfigFile:
     def _write(self, before: Mapping[Path, bytes], changed: Mapping[Path, bytes]) -> bool:
         """Replace the files; False, and nothing is changed, when one isn't as it was `before`.
 
-        Raises `ReconcilerError` when that isn't possible, and what was replaced is put back.
+        Raises `ReadOnly` where this process may not, `ReconcilerError` when it isn't possible, and
+        what was replaced is put back.
         """
         written: list[Path] = []
         ready: dict[Path, Path] = {}
@@ -108,7 +112,8 @@ class ConfigFile:
             for path in written:
                 real = Path(os.path.realpath(path))
                 _write_beside(real, before[path]).replace(real)
-            raise ReconcilerError(
+            kind = ReadOnly if error.errno in _NOT_WRITABLE else ReconcilerError
+            raise kind(
                 f"{error.filename or self.file} can't be replaced: {error.strerror}",
                 todo="Let the user who runs reconcile write the file's directory; a file that is "
                 "mounted into a container can't be replaced, so mount its directory.",
@@ -122,6 +127,8 @@ class ConfigFile:
 def _write_beside(real: Path, text: bytes) -> Path:
     """A file in the same directory with the mode and the owner of `real`, safe on the disk."""
     old = real.stat()
+    if not os.access(real, os.W_OK):
+        raise PermissionError(errno.EACCES, "it is read-only", str(real))
     temporary = real.with_name(f".{real.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

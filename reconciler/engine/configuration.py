@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.errors import ReadOnly
 from reconciler.spec.loaded import LoadedSpec
+from reconciler.values import frozen
 
 Change = Callable[[Mapping[Path, bytes]], Mapping[Path, bytes]]
 """From the spec's files (the main one first) to those that are different now."""
@@ -48,6 +50,35 @@ class Lasting(Configuration, Protocol):
 
     def in_force(self) -> LoadedSpec | None:
         """The last valid spec, without asking anybody for a newer one; None before there is any."""
+
+
+@frozen
+class Unchangeable:
+    """A configuration that may only be read; `reason` is why, for people."""
+
+    inner: Lasting
+    reason: str
+
+    @property
+    def place(self) -> str:
+        return self.inner.place
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return self.inner.files
+
+    def load(self) -> LoadedSpec:
+        return self.inner.load()
+
+    def in_force(self) -> LoadedSpec | None:
+        return self.inner.in_force()
+
+    def edit(self, change: Change, message: str) -> str:  # noqa: ARG002 - as the protocol has it
+        """Raises `ReadOnly`."""
+        raise ReadOnly(
+            f"the spec isn't edited from here: {self.reason}",
+            todo=f"Edit it where it is kept: {self.place}.",
+        )
 
 
 def ask_change(change: Change, texts: Mapping[Path, bytes]) -> dict[Path, bytes]:
