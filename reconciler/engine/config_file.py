@@ -30,7 +30,7 @@ class ConfigFile:
         self.file = file
         self._state_dir = state_dir
         self._cache = state_dir / "spec"
-        self._seen: tuple[Path, ...] = (file,)
+        self._last: LoadedSpec | None = None
 
     @property
     def place(self) -> str:
@@ -38,19 +38,16 @@ class ConfigFile:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return self._seen
+        return self._last.files if self._last else (self.file,)
 
     def load(self) -> LoadedSpec:
-        loaded = load_spec(self.file, self._cache)
-        self._seen = loaded.files
-        return loaded
+        self._last = load_spec(self.file, self._cache)
+        return self._last
 
     def in_force(self) -> LoadedSpec | None:
         """The last valid one, whatever the file says now; None when nothing is remembered."""
-        last = find_last(self.file, self._cache)
-        if last is not None:
-            self._seen = last.files
-        return last
+        self._last = self._last or find_last(self.file, self._cache)
+        return self._last
 
     def edit(self, change: Change, message: str) -> str:  # noqa: ARG002 - a file has no messages
         with writing(""):

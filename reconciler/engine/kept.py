@@ -111,13 +111,12 @@ class KeptConfiguration:
 
     def in_force(self) -> LoadedSpec | None:
         """What was loaded last, or what an earlier process has left."""
-        if self._last is None:
-            try:
-                self._last = self._configuration.in_force()
-            except Stopped:
-                raise
-            except ReconcilerError:
-                return None
+        try:
+            self._last = self._configuration.in_force() or self._last
+        except Stopped:
+            raise
+        except ReconcilerError:
+            pass  # what is wrong with its place is told by `load`
         return self._last
 
     def edit(self, change: Change, message: str) -> str:

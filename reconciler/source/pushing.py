@@ -80,17 +80,18 @@ def push_edit(mirror: Mirror, edit: Edit, index: Path, job: Job) -> str:
             todo="Try again; `git log` there shows whether it has arrived.",
         ) from None
     if done.returncode == 0:
-        return commit
-    refusal = _refusal(done)
+        # Somebody else's commit in the same second may have the same id: that was theirs.
+        return "" if _line(done, "=") else commit
+    refusal = _line(done, "!")
     if refusal.startswith("[rejected]") or any(text in done.stderr + refusal for text in _RACE):
         return ""
     raise _error(mirror, edit, refusal, done)
 
 
-def _refusal(done: Finished) -> str:
-    """`[rejected] (fetch first)` and the like, from the line that begins with an exclamation."""
+def _line(done: Finished, sign: str) -> str:
+    """What git says about the branch after this sign: `[rejected] (fetch first)` and the like."""
     for line in done.stdout.splitlines():
-        if line.startswith("!\t"):
+        if line.startswith(f"{sign}\t"):
             return line.rpartition("\t")[2]
     return ""
 
