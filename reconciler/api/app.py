@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reconciler import __version__
+from reconciler.api import health, hooks, streams
 from reconciler.api.actions import MUTATIONS
 from reconciler.api.backend import Backend
 from reconciler.api.description import describe, plain_docs
@@ -23,14 +24,18 @@ from reconciler.api.doors import METHODS, plain_endpoint, refusal_response, trpc
 from reconciler.api.errors import NotFound, WrongMethod
 from reconciler.api.limits import Front
 from reconciler.api.lookups import QUERIES
+from reconciler.api.metrics import Metrics
 from reconciler.api.models import Nothing
 from reconciler.api.procedures import Call, Procedure
 from reconciler.api.shell import Shell
 from reconciler.errors import ReconcilerError
 
 
-def create_app(backend: Backend) -> FastAPI:
-    """The whole API. Its `state.shell` has what routes need; close it at the end."""
+def create_app(backend: Backend, metrics: Metrics | None = None) -> FastAPI:
+    """The whole API. Its `state.shell` has what routes need; close it at the end.
+
+    `metrics`: those that the process tells of its passes.
+    """
     app = FastAPI(
         title="reconciler",
         version=__version__,
@@ -42,6 +47,13 @@ def create_app(backend: Backend) -> FastAPI:
     shell = Shell(backend)
     app.state.shell = shell
     _add_procedures(app, shell)
+    app.state.metrics = metrics = metrics or Metrics(backend.tools.store)
+    for router in (
+        hooks.make_router(shell, metrics),
+        health.make_router(shell, metrics),
+        streams.make_router(shell),
+    ):
+        app.include_router(router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ReconcilerError, _error)
     app.add_middleware(Front, shell=shell)

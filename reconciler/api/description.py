@@ -13,6 +13,7 @@ from reconciler.api.procedures import Procedure
 _ALWAYS = (400, 403, 404, 405, 408, 413, 415, 429, 500, 503)
 _TEXTS = {
     400: "The input isn't what the call takes.",
+    401: "No good credential.",
     403: "The token isn't for this.",
     404: "Not found.",
     405: "Not with this method.",
@@ -26,14 +27,19 @@ _TEXTS = {
 }
 
 
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The answers of these statuses, as a route declares them."""
+    models = {401: UnauthorizedAnswer}
+    return {
+        status: {"model": models.get(status, ErrorAnswer), "description": _TEXTS[status]}
+        for status in statuses
+    }
+
+
 def plain_docs(procedure: Procedure) -> dict[str, Any]:
     """Arguments of `add_api_route` that describe it."""
-    statuses = (*_ALWAYS, *((409,) if procedure.slow else ()))
-    responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer, "description": _TEXTS[status]} for status in statuses
-    }
+    responses = refusals(*_ALWAYS, 401, *((409,) if procedure.slow else ()))
     responses[200] = {"model": procedure.gives, "description": "Done, or accepted."}
-    responses[401] = {"model": UnauthorizedAnswer, "description": "No good credential."}
     return {
         "summary": procedure.about,
         "operation_id": procedure.name.replace(".", "-"),

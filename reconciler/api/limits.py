@@ -16,8 +16,11 @@ from reconciler.api.errors import Overloaded, TooLarge, TooSlow
 from reconciler.api.shell import Shell
 
 MOST_BODY_BYTES = 1 << 20
+MOST_HOOK_BYTES = 4 << 20
+"""A push of many commits makes a large webhook."""
 BODY_SECONDS = 20.0
 MOST_REQUESTS = 1000
+_HOOKS = ("/hooks", "/api/deploy/")
 _SLASHES = re.compile(r"/{2,}")
 _PREFIXED = re.compile(r"/api(/[A-Za-z]+\.[A-Za-z]+)")
 log = logging.getLogger(__name__)
@@ -70,8 +73,9 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
     if scope["method"] not in ("POST", "PUT", "PATCH"):
         return receive
     length = dict(scope["headers"]).get(b"content-length", b"0")
-    too_large = TooLarge(f"the body is larger than {MOST_BODY_BYTES >> 20} MiB")
-    if length.isdigit() and int(length) > MOST_BODY_BYTES:
+    most = MOST_HOOK_BYTES if scope["path"].startswith(_HOOKS) else MOST_BODY_BYTES
+    too_large = TooLarge(f"the body is larger than {most >> 20} MiB")
+    if length.isdigit() and int(length) > most:
         raise too_large
     deadline = time.monotonic() + BODY_SECONDS
     size, complete = 0, False
@@ -86,7 +90,7 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
         except TimeoutError:
             raise TooSlow(f"the body didn't come within {BODY_SECONDS:g} s") from None
         size += len(message.get("body", b""))
-        if size > MOST_BODY_BYTES:
+        if size > most:
             raise too_large
         complete = not message.get("more_body", False)
         return message

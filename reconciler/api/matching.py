@@ -3,36 +3,51 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from reconciler.api.hints import Hint
-from reconciler.api.places import image_key, is_same_place, repository_key
+from reconciler.api.places import image_key, is_same_path, is_same_place, repository_key
 from reconciler.spec.models import App, GitSource, ImageSource, Spec
 from reconciler.spec.revisions import parse_range
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
-
-
-def is_concerned(app: App, hint: Hint) -> bool:
-    """Whether what the hint says can change which version the app's revision names."""
-    source, revision = app.source, app.revision
-    if hint.kind in ("push", "pull_request") and isinstance(source, GitSource):
-        known = repository_key(source.git)
-        return is_same_place(known, hint.places) and names_ref(revision, hint)
-    if hint.kind == "image" and isinstance(source, ImageSource):
-        return is_same_place(image_key(source.image), hint.places) and names_tag(revision, hint)
-    return False
+Fits = Callable[[str, Collection[str]], bool]
 
 
 def concerned_apps(spec: Spec, hints: Iterable[Hint]) -> list[str]:
-    """The apps (`<project>/<name>`) that have to be looked at."""
+    """The apps (`<project>/<name>`) of which the hints can change what their revision names.
+
+    Senders may not know by which name others reach them: where no app fits by host and path, the
+    path alone counts.
+    """
     hints = list(hints)
-    return [
-        f"{spec.project}/{name}"
-        for name, app in spec.apps.items()
-        if any(is_concerned(app, hint) for hint in hints)
-    ]
+    for fits in (is_same_place, is_same_path):
+        if found := [name for name, app in spec.apps.items() if _fits_any(app, hints, fits)]:
+            return [f"{spec.project}/{name}" for name in found]
+    return []
+
+
+def _fits_any(app: App, hints: Iterable[Hint], fits: Fits) -> bool:
+    return any(_fits(app, hint, fits) and names_version(app, hint) for hint in hints)
+
+
+def _fits(app: App, hint: Hint, fits: Fits) -> bool:
+    source = app.source
+    if isinstance(source, GitSource) and hint.kind in ("push", "pull_request"):
+        return fits(repository_key(source.git), hint.places)
+    if isinstance(source, ImageSource) and hint.kind == "image":
+        return fits(image_key(source.image), hint.places)
+    return False
+
+
+def names_version(app: App, hint: Hint) -> bool:
+    """Whether the app's revision may name something else now, if the hint is about its source."""
+    if hint.kind in ("push", "pull_request"):
+        return not isinstance(app.source, GitSource) or names_ref(app.revision, hint)
+    if hint.kind == "image":
+        return not isinstance(app.source, ImageSource) or names_tag(app.revision, hint)
+    return False
 
 
 def names_ref(revision: str | None, hint: Hint) -> bool:

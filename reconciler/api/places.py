@@ -75,5 +75,10 @@ def image_key(name: str) -> str:
 
 
 def is_same_place(known: str, places: Collection[str]) -> bool:
-    """Whether `known` is one of the places; a place that is only a path fits on every host."""
-    return known in places or known[known.find("/") :] in places
+    """Whether `known` is one of the places, host and path."""
+    return known in places
+
+
+def is_same_path(known: str, places: Collection[str]) -> bool:
+    """Whether its path is one of those that stand for any host."""
+    return known[known.find("/") :] in places
