@@ -11,7 +11,6 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from reconciler.engine.config_file import ConfigFile
 
 from reconciler.api.access import Slowdown
 from reconciler.api.hooks import Hooks
@@ -19,6 +18,7 @@ from reconciler.api.metrics import Metrics
 from reconciler.api.providers import Delivery
 from reconciler.api.server import start_server
 from reconciler.api.shell import Shell
+from reconciler.engine.config_file import ConfigFile
 from reconciler.engine.hook_tokens import hook_token
 from reconciler.engine.wiring import retry_delay
 from reconciler.host.engine import Engine

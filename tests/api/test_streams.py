@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,21 +129,22 @@ def test_stream_heartbeat(api: Api, row: Deployment, monkeypatch: pytest.MonkeyP
 
 
 def test_stream_with_a_hundred_followers_needs_no_thread_for_each(
-    api: Api, row: Deployment, wait_until: Callable[..., object]
+    api: Api, row: Deployment
 ) -> None:
     started = threading.Semaphore(0)
 
+    limits = httpx.Limits(max_connections=200)
+    client = httpx.Client(base_url=api.server.url, limits=limits, timeout=30)
+
     def one() -> int:
-        with httpx.stream(
-            "GET", api.server.url + url(row), headers=api.headers | SSE, timeout=30
-        ) as response:
+        with client.stream("GET", url(row), headers=api.headers | SSE) as response:
             lines = response.iter_lines()
             next(line for line in lines if line == "data: first")
             started.release()
             return sum(line.startswith("data: ") for line in lines)
 
     before = {thread.name for thread in threading.enumerate()}
-    with ThreadPoolExecutor(100, "followers") as pool:
+    with client, ThreadPoolExecutor(100, "followers") as pool:
         answers = [pool.submit(one) for _ in range(100)]
         for _ in answers:
             assert started.acquire(timeout=20)
