@@ -8,6 +8,7 @@ Kinds, and what `data` holds beside `app` and `deployment`:
     finished    outcome, reason, seconds
     progress    stage, text      (only shown, never stored)
     recorded    cause            (a pass wrote something down without a deployment)
+    notice      status: sent | failed | dropped, title, reason      (of a message to people)
 
 About the configuration, with an empty `app`:
 

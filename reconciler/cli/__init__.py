@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gc": ("cleanup", "Remove what retention doesn't keep, of all apps."),
     "doctor": ("doctor", "Check engine, builder, git, state and registries."),
     "work": ("control", ""),
+    "notify": ("notify", ""),
 }
 """Command → (module here, one line of help). Without help: not shown, for our own use."""
 

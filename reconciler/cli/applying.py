@@ -14,8 +14,9 @@ from reconciler.cli.progress import show_progress
 from reconciler.engine.desired import Policy
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
-from reconciler.errors import ReconcilerError
+from reconciler.errors import ReconcilerError, TimedOut
 from reconciler.events import ignore
+from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import UNSETTLED, Action
 from reconciler.spec.loaded import LoadedSpec
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 
 MOST_PASSES = 3
+NOTIFY_SECONDS = 6.0
 
 
 def load_from_repository(options: Options) -> LoadedSpec:
@@ -73,6 +75,8 @@ def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: boo
                 rows += Workers(tools, loaded.spec.concurrency, ids, ours).run_to_end()
             if not wait or not done.on_their_way:
                 break  # what others asked for may have led elsewhere than the spec says
+        if loaded.spec.notify:
+            _notify(tools, loaded, done)
         if options.json:
             from reconciler.engine.documents import history_document, plan_document
 
@@ -81,6 +85,24 @@ def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: boo
     if not options.json:
         _summarise(options, done, rows, waited=wait)
     return _exit_code(done, rows)
+
+
+def _notify(tools: Tools, loaded: LoadedSpec, done: Pass) -> None:
+    """Send what there is to tell; what takes longer than a few seconds is for the next time."""
+    import threading
+
+    from reconciler.engine.notices import deliver, tell
+    from reconciler.host.job import Job
+
+    if not tell(tools, loaded, done.snapshot):
+        return
+    job = Job()
+    late = TimedOut(f"not delivered within {NOTIFY_SECONDS:g} s")
+    timer = threading.Timer(NOTIFY_SECONDS, job.cancel.cancel, (late,))
+    timer.daemon = True
+    timer.start()
+    deliver(tools, loaded, job)
+    timer.cancel()
 
 
 def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, waited: bool) -> None:

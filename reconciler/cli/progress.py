@@ -55,11 +55,20 @@ class _Lines:
             return f"{data['stage']} ..."
         if event.kind == "stage" and data["status"] in ("done", "failed"):
             return f"{data['stage']} {data['status']} in {_seconds(data['seconds'])}"
-        if event.kind == "recorded":
-            return f"recorded: {data['cause']}"
+        if event.kind in ("recorded", "notice"):
+            return _beside(event)
         if event.kind == "started" and data["resumed"]:
             return f"deployment {event.deployment} resumed"
         return ""
+
+
+def _beside(event: Event) -> str:
+    """What happens without a deployment."""
+    data = event.data
+    if event.kind == "recorded":
+        return f"recorded: {data['cause']}"
+    status = data["status"]
+    return "" if status == "sent" else f"notification {status}: {data['reason']}"
 
 
 @dataclass
@@ -87,6 +96,8 @@ class _Live:
             yield self.listen
 
     def listen(self, event: Event) -> None:
+        if event.kind == "notice":
+            return
         with self._lock:
             row = self._rows.setdefault(event.app, _Row())
             if event.kind == "progress":

@@ -97,6 +97,8 @@ def describe(event: Event) -> tuple[Level, str]:
         return _describe_stage(data)
     if event.kind == "finished":
         return _describe_end(data)
+    if event.kind == "notice":
+        return _describe_notice(data)
     if event.kind == "progress":
         return "debug", f"{data.get('stage', '')} | {data.get('text', '')}"
     return "info", _describe(event.kind, data)
@@ -120,6 +122,12 @@ def _describe_stage(data: Mapping[str, object]) -> tuple[Level, str]:
     seconds = data.get("seconds")
     took = f" in {seconds:.2f}s" if isinstance(seconds, int | float) and status != "skipped" else ""
     return level, f"{data.get('stage', '')} {status}{took}"
+
+
+def _describe_notice(data: Mapping[str, object]) -> tuple[Level, str]:
+    status, reason = data.get("status"), data.get("reason")
+    text = f"notification {status}: {data.get('title', '')}"
+    return "info" if status == "sent" else "warning", f"{text}: {reason}" if reason else text
 
 
 def _describe_end(data: Mapping[str, object]) -> tuple[Level, str]:

@@ -144,6 +144,7 @@ CREATE TABLE outbox (
     at REAL NOT NULL,
     app TEXT NOT NULL,
     event TEXT NOT NULL,
+    recipient TEXT NOT NULL,
     title TEXT NOT NULL,
     body TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
