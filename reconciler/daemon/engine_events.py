@@ -64,7 +64,7 @@ class EngineEvents:
                 except (EngineUnavailable, Refusal) as error:
                     reason = str(error)
                 pause = FIRST_PAUSE if opened else min(pause * 2, LONGEST_PAUSE)
-                self._reports.say("engine", f"can't hear the engine: {reason}")
+                self._reports.begin("engine", f"can't hear the engine: {reason}")
                 self._job.cancel.wait(pause)
         except Stopped:
             return

@@ -29,6 +29,11 @@ class Reports:
             self._said[event, app] = text
             self._log(level, event, text, app=app)
 
+    def begin(self, event: str, text: str) -> None:
+        """Unless it has begun already, whatever was said then."""
+        if (event, "") not in self._said:
+            self.say(event, text)
+
     def over(self, event: str, text: str, *, app: str = "") -> None:
         """Say so, if anything was said."""
         if self._said.pop((event, app), None) is not None:

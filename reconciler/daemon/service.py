@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -93,22 +94,34 @@ def _ignore() -> None:
 
 
 class Signals:
-    """SIGTERM and SIGINT set `stop` and end `job`; a second one ends the process at once.
-    SIGHUP calls what `on_hup` is then.
+    """SIGTERM and SIGINT end `wait` and `job`; a second one ends the process at once. SIGHUP calls
+    what `on_hup` is then.
+
+    The kernel may give a signal to any thread, and then nothing wakes the main one, which alone
+    runs handlers: so it waits for the byte that Python writes for each signal.
     """
 
     def __init__(self) -> None:
-        self.stop = threading.Event()
         self.job = Job()
         self.on_hup: Callable[[], None] = _ignore
+        self._stopping = False
+        self._bell, ringer = socket.socketpair()
+        ringer.setblocking(False)
+        self._ringer = ringer
+        signal.set_wakeup_fd(ringer.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
         signal.signal(signal.SIGHUP, lambda _number, _frame: self.on_hup())
 
+    def wait(self) -> None:
+        """Until the daemon shall stop."""
+        while not self._stopping:
+            self._bell.recv(64)
+
     def _stop(self, number: int, _frame: object) -> None:
-        if self.stop.is_set():
+        if self._stopping:
             os._exit(128 + number)
-        self.stop.set()
+        self._stopping = True
         # Not from here: the main thread may hold the lock that cancelling takes.
         threading.Thread(target=self._cancel, name="signal", daemon=True).start()
 
@@ -126,7 +139,7 @@ def _serve(
         signals.on_hup = lambda: daemon.ask(Wish("SIGHUP", look="now"))
         try:
             daemon.start()
-            signals.stop.wait()
+            signals.wait()
         finally:
             in_time = daemon.stop(STOP_SECONDS)
     return 0 if in_time else 1

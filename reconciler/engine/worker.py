@@ -29,6 +29,9 @@ POLL_SECONDS = 0.05
 STOP_POLL_SECONDS = 0.1
 """How often the owner of a deployment looks whether it shall end: cancel works within a second."""
 
+IDLE_SECONDS = 0.5
+"""How often it looks while nothing runs: a first stop may wait that much longer."""
+
 
 @dataclass
 class Leases:
@@ -73,7 +76,7 @@ class Leases:
 
     def _keep(self) -> None:
         beaten = self.tools.clock()
-        while not self._end.wait(STOP_POLL_SECONDS):
+        while not self._end.wait(STOP_POLL_SECONDS if self._running else IDLE_SECONDS):
             running = self.running()
             now = self.tools.clock()
             try:

@@ -9,12 +9,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reconciler.state.store import Store
-from tests.benchmarks.conftest import Compare, Sides
+from tests.benchmarks.conftest import Compare, Compared, Sides
 from tests.e2e.conftest import DOCKERFILE, Shop
 from tests.support.engine import docker_cli
 
@@ -147,6 +150,40 @@ def test_environment_to_answer(published: Shop, tmp_path: Path, compare: Compare
     assert found.ratio < 1.15
 
 
+def test_heal_to_answer(
+    published: Shop, tmp_path: Path, compare: Compare, wait_until: Callable[..., Any]
+) -> None:
+    by_hand = ByHand(published, tmp_path)
+    by_hand.build()
+    by_hand.swap("/", "page")
+    store = Store(published.state_dir)
+
+    def hand() -> float:
+        by_hand.call(by_hand.docker, "rm", "-f", by_hand.serving)
+        by_hand.serving = ""
+        started = time.perf_counter()
+        by_hand.swap("/", "page")
+        return time.perf_counter() - started
+
+    def ours() -> float:
+        wait_until(lambda: not store.unfinished())
+        before = store.list_deployments(limit=1)[0].id
+        published.engine.docker("rm", "-f", published.container_id())
+        started = time.perf_counter()
+        while (row := store.list_deployments(limit=1)[0]).id == before or row.stage != "health":
+            time.sleep(0.004)
+        wait_for(f"http://127.0.0.1:{HOST_PORT + 1}/", "page")
+        return time.perf_counter() - started
+
+    def enough(found: Compared) -> bool:
+        return found.ours < 1.3 * found.by_hand + 0.100
+
+    with published.daemon() as daemon:
+        wait_until(lambda: daemon.lines("started"))
+        assert enough(compare("heal to answer", Sides(ours, hand), enough, times=3))
+    store.close()
+
+
 def hundred_apps(shop: Shop) -> None:
     """A hundred apps of one repository, all recorded and all running as far as a list shows."""
     files = {f"services/app{number}/Dockerfile": DOCKERFILE for number in range(100)}
@@ -163,7 +200,47 @@ def hundred_apps(shop: Shop) -> None:
     shop.apply("-q")
 
 
-def test_nothing_to_do_for_a_hundred_apps(shop: Shop, compare: Compare) -> None:
+@dataclass(frozen=True)
+class Rest:
+    """A daemon with nothing to do: resident bytes, its share of one core, with its children's,
+    and bytes written into the state."""
+
+    resident: int
+    share: float
+    written: int
+
+    def __str__(self) -> str:
+        megabytes = self.resident / (1 << 20)
+        return f"{megabytes:.1f} MiB, {self.share:.2%} of a core, {self.written} bytes written"
+
+
+def measure_rest(pid: int, state_dir: Path, pause: float = 20.0) -> Rest:
+    """Over some time with as many passes as a minute has at the default interval, or more."""
+    time.sleep(5.0)  # what starting costs isn't rest
+    state = state_dir / "state.db"
+    before, written = cpu_seconds(pid), _touched(state)
+    time.sleep(pause)
+    share = (cpu_seconds(pid) - before) / pause
+    status = Path(f"/proc/{pid}/status").read_text()
+    resident = int(status.partition("VmRSS:")[2].split()[0]) << 10
+    return Rest(resident, share, _touched(state) - written)
+
+
+def cpu_seconds(pid: int) -> float:
+    """Of a process and of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def _touched(state: Path) -> int:
+    """Changes with every write: the log of SQLite only grows, or is written back."""
+    files = (state, state.with_name("state.db-wal"))
+    return sum(file.stat().st_mtime_ns for file in files if file.exists())
+
+
+def test_nothing_to_do_for_a_hundred_apps(
+    shop: Shop, compare: Compare, wait_until: Callable[..., Any]
+) -> None:
     hundred_apps(shop)
     argv = shop.command("apply", "-q")
     environ = shop.env()
@@ -179,6 +256,14 @@ def test_nothing_to_do_for_a_hundred_apps(shop: Shop, compare: Compare) -> None:
         "nothing to do, 100 apps", nothing, lambda found: found.difference < 0.060, times=15
     )
     assert found.difference < 0.060
+
+    with shop.daemon("--interval", "20s") as daemon:
+        wait_until(lambda: daemon.lines("started"))
+        rest = measure_rest(daemon.process.pid, shop.state_dir)
+    print(f"\nat rest, 100 apps: {rest}")
+    assert rest.resident < 80 << 20
+    assert rest.share < 0.005
+    assert rest.written == 0
 
     look = shop.command("status")
     status = Sides(

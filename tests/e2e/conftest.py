@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -161,6 +162,9 @@ class Shop:
     def plan(self, *arguments: str) -> Any:
         return self.run("plan", "-o", "json", *arguments).json
 
+    def commit_page(self, text: str) -> str:
+        return self.repo.commit({"Dockerfile": DOCKERFILE, "index.html": text})
+
     # -- what is really there ----------------------------------------------------------------
 
     def containers(self, name: str = "api") -> list[Any]:
@@ -209,6 +213,14 @@ def shop(
     repo = git_repo("app")
     repo.commit({"Dockerfile": DOCKERFILE, "index.html": "one"})
     return Shop(directory, project, engine, repo, state_dir)
+
+
+def answers(shop: Shop, text: str, name: str = "api") -> bool:
+    """Whether the app answers just that now."""
+    try:
+        return shop.answer(name) == text
+    except (OSError, http.client.HTTPException, AssertionError, StopIteration):
+        return False
 
 
 def files_below(directory: Path) -> Sequence[Path]:

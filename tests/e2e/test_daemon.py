@@ -7,17 +7,10 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.conftest import Shop
+from tests.e2e.conftest import Shop, answers
 from tests.support.engine import PrivateEngine
 
 Wait = Callable[..., Any]
-
-
-def _answers(shop: Shop, text: str, name: str = "api") -> bool:
-    try:
-        return shop.answer(name) == text
-    except (OSError, AssertionError, StopIteration):
-        return False
 
 
 def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
@@ -25,7 +18,7 @@ def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
 ) -> None:
     shop.app(env={"LEVEL": "1"})
     with shop.daemon() as daemon:
-        wait_until(lambda: _answers(shop, "one"), timeout=30)
+        wait_until(lambda: answers(shop, "one"), timeout=30)
         first = shop.container_id()
 
         shop.app(env={"LEVEL": "2"})
@@ -36,11 +29,11 @@ def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
 
         shop.repo.commit({"index.html": "two"})
         daemon.signal(signal.SIGHUP)
-        wait_until(lambda: _answers(shop, "two"), timeout=30)
+        wait_until(lambda: answers(shop, "two"), timeout=30)
 
         wait_until(lambda: shop.status()["status"] == "done")
         engine.docker("rm", "-f", shop.container_id())
-        wait_until(lambda: _answers(shop, "two"), timeout=30)
+        wait_until(lambda: answers(shop, "two"), timeout=30)
         healed = shop.history()[0]
         assert healed["kind"] == "heal"
         assert "build" not in shop.stages(healed)
@@ -50,7 +43,7 @@ def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
 def test_daemon_the_second_one_stands_by_and_takes_over(shop: Shop, wait_until: Wait) -> None:
     shop.app()
     with shop.daemon() as first:
-        wait_until(lambda: _answers(shop, "one"), timeout=30)
+        wait_until(lambda: answers(shop, "one"), timeout=30)
         with shop.daemon() as second:
             wait_until(lambda: second.lines("standby"))
             os.kill(first.process.pid, signal.SIGKILL)

@@ -79,17 +79,27 @@ class GitHttp:
         self.scheme = "http"
 
     def __enter__(self) -> Self:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._serve(0)
+        return self
+
+    def _serve(self, port: int) -> None:
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.hold.clear()
+        self.go_away()
+
+    def go_away(self) -> None:
+        """Listen no more; `come_back` on the same port."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    def come_back(self) -> None:
+        self._serve(self._server.server_port)
 
     def use_tls(self, directory: Path) -> Path:
         """Switch to https; the certificate, which nobody trusts yet."""
