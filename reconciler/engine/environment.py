@@ -19,9 +19,9 @@ from typing import Final
 from reconciler.engine.configuration import Configuration
 from reconciler.errors import SecretError, UsageError
 from reconciler.host.secrets import HIDDEN, Secrets
-from reconciler.spec import dotenv, editing
+from reconciler.spec import dotenv
 from reconciler.spec.declare import HostPath
-from reconciler.spec.editing import DEFAULTS, Value, Way
+from reconciler.spec.editing import DEFAULTS, SpecFile, Value, Way, find_file
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, EnvRef, FileRef, ImageSource
 from reconciler.values import frozen
@@ -124,7 +124,7 @@ def save_environment(
             declared.replace(way, resolving.wanted(lines))
         if takes_env_file and not isinstance(change.create_env_file, Unset):
             declared.switch("env_file", to=bool(change.create_env_file))
-        return declared.changed()
+        return declared.edited()
 
     return configuration.edit(edit, message)
 
@@ -142,7 +142,7 @@ def set_variables(
     def edit(files: Mapping[Path, bytes]) -> Mapping[Path, bytes]:
         declared = _Declared(files, name)
         declared.replace(_ENV, {**declared.values(_ENV), **values})
-        return declared.changed()
+        return declared.edited()
 
     return configuration.edit(edit, message)
 
@@ -165,7 +165,7 @@ def unset_variables(
             _check_own(declared, app, variable)
         left = {key: one for key, one in declared.values(_ENV).items() if key not in names}
         declared.replace(_ENV, left)
-        return declared.changed()
+        return declared.edited()
 
     return configuration.edit(edit, message)
 
@@ -190,28 +190,27 @@ def _name_in(loaded: LoadedSpec, app: str) -> str:
 
 
 class _Declared:
-    """An app in the spec's files, the main one first, as they are and as they become."""
+    """An app in the spec's files, the main one first, as it is and as it becomes."""
 
     def __init__(self, files: Mapping[Path, bytes], name: str) -> None:
-        self.files = files
         self.name = name
-        self.main = next(iter(files))
-        self.path = editing.find_file(files, name)
-        self.data = files[self.path]
+        self.path, self.file = find_file(files, name)
+        main = next(iter(files))
+        self._main = self.file if main == self.path else SpecFile(files[main], str(main))
+        self._way_to_main = os.path.relpath(main.parent, self.path.parent)
 
     def own(self, way: Way) -> dict[str, Value]:
-        return editing.read_mapping(self.data, self.name, way)
+        return self.file.mapping(self.name, way)
 
     def inherited(self, way: Way) -> dict[str, Value]:
         """What the defaults give, as it reads where the app is declared."""
-        values = editing.read_mapping(self.files[self.main], DEFAULTS, way)
+        values = self._main.mapping(DEFAULTS, way)
         return {name: self._moved(value) for name, value in values.items()}
 
     def _moved(self, value: Value) -> Value:
-        here, there = self.main.parent, self.path.parent
-        if here == there or not isinstance(value, FileRef):
+        if self._way_to_main == "." or not isinstance(value, FileRef):
             return value
-        return FileRef(file=HostPath().move(value.file, os.path.relpath(here, there)))
+        return FileRef(file=HostPath().move(value.file, self._way_to_main))
 
     def values(self, way: Way) -> dict[str, Value]:
         """The defaults' values with the app's own over them."""
@@ -225,17 +224,15 @@ class _Declared:
             for name, value in values.items()
             if name in own or inherited.get(name) != value
         }
-        self.data = editing.set_mapping(self.data, self.name, way, needed)
+        self.file = self.file.with_mapping(self.name, way, needed)
 
     def switch(self, name: str, *, to: bool) -> None:
-        own = editing.read_switch(self.data, self.name, name)
-        if own is None and to is bool(editing.read_switch(self.files[self.main], DEFAULTS, name)):
-            return
-        self.data = editing.set_switch(self.data, self.name, name, to=to)
+        inherited = bool(self._main.switch(DEFAULTS, name))
+        if self.file.switch(self.name, name) is not None or to is not inherited:
+            self.file = self.file.with_switch(self.name, name, to=to)
 
-    def changed(self) -> dict[Path, bytes]:
-        same = self.data == self.files[self.path]
-        return {} if same else {self.path: self.data}
+    def edited(self) -> dict[Path, bytes]:
+        return {self.path: self.file.data}
 
 
 @frozen

@@ -1,9 +1,7 @@
 """Edits an app's environment in the bytes of a spec's file; every other byte stays.
 
-    find_file(files, app)                  the file that declares the app
-    read_mapping(data, app, path)          the values that the app has there
-    set_mapping(data, app, path, values)   give it exactly these values there
-    set_switch(data, app, name, value)     the same for true and false
+    find_file(files, app)   the file that declares the app, as a `SpecFile`
+    SpecFile                what it says of an app's values, and itself with other ones
 
 Only entries that differ are written anew, each in its place (`splicing`); comments, order,
 quotes, indentation and line breaks of the rest are untouched. Afterwards the file is read again:
@@ -12,7 +10,7 @@ unless it says what was wanted, and elsewhere what it said before, the edit is r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,31 +30,89 @@ DEFAULTS = ""
 _BOM = b"\xef\xbb\xbf"
 
 
-def find_file(files: Mapping[Path, bytes], app: str) -> Path:
-    """The file that declares `app` (its name in the spec). Raises `UsageError`, `SpecError`."""
+class SpecFile:
+    """A file of the spec. `data`: its bytes, `name`: for messages. Raises `SpecError`."""
+
+    def __init__(self, data: bytes, name: str = "the spec") -> None:
+        self.data = data
+        self._name = name
+        self._top = _read(data, name)
+
+    def declares(self, app: str) -> bool:
+        """Whether the app (its name in the spec) is in this file."""
+        apps = self._top.entries().get("apps")
+        return apps is not None and app in apps.entries()
+
+    def mapping(self, app: str, way: Way) -> dict[str, Value]:
+        """The values that the file gives `app` (or `DEFAULTS`) there, merge keys (<<) followed.
+
+        What is neither text nor a reference is left out.
+        """
+        piece = _find(self._top, app, way)
+        return values_of(piece.entries()) if piece else {}
+
+    def switch(self, app: str, name: str) -> bool | None:
+        """What the file says of a switch of `app` (or `DEFAULTS`); None when nothing."""
+        piece = _find(self._top, app, (name,))
+        return None if piece is None else piece.text.lower() == "true"
+
+    def with_mapping(self, app: str, way: Way, values: Mapping[str, Value]) -> SpecFile:
+        """The file with exactly `values` there.
+
+        Raises `UsageError` when the file is written in a way in which more would change.
+        """
+        if self.mapping(app, way) == values:
+            return self
+
+        def edit(splicing: Splicing) -> None:
+            splicing.set_mapping(app, way, values, value_of)
+
+        return self._edited((app, *way), edit, dict(values))
+
+    def with_switch(self, app: str, name: str, *, to: bool) -> SpecFile:
+        """The file with this switch of the app. Raises as `with_mapping` does."""
+        if self.switch(app, name) is to:
+            return self
+
+        def edit(splicing: Splicing) -> None:
+            splicing.set_entry(app, name, to)
+
+        return self._edited((app, name), edit, to)
+
+    def _edited(
+        self, where: Way, edit: Callable[[Splicing], None], wanted: dict[str, Value] | bool
+    ) -> SpecFile:
+        splicing = Splicing(_text(self.data), self._top)
+        try:
+            edit(splicing)
+            bom = _BOM if self.data.startswith(_BOM) else b""
+            after = SpecFile(bom + splicing.spliced().encode("utf-8"), self._name)
+        except (TooCleverError, SpecError, UnicodeEncodeError) as error:
+            raise _refusal(where) from error
+        path = ("apps", *where)
+        right = _says(_find(after._top, where[0], where[1:]), wanted)
+        if not right or _without(self._top, path) != _without(after._top, path):
+            raise _refusal(where)
+        return after
+
+
+def find_file(files: Mapping[Path, bytes], app: str) -> tuple[Path, SpecFile]:
+    """The file that declares `app`. Raises `UsageError` when none does, `SpecError`."""
     for path, data in files.items():
-        apps = _read(data, str(path)).entries().get("apps")
-        if apps is not None and app in apps.entries():
-            return path
+        file = SpecFile(data, str(path))
+        if file.declares(app):
+            return path, file
     raise UsageError(
         f"no file of the spec declares the app {app!r} any more",
         todo="Look at the newest version of the spec.",
     )
 
 
-def read_mapping(data: bytes, app: str, way: Way) -> dict[str, Value]:
-    """The values that the file gives `app` (or `DEFAULTS`) there, merge keys (<<) followed.
-
-    What is neither text nor a reference is left out. Raises `SpecError`.
-    """
-    piece = _find(_read(data), app, way)
-    return values_of(piece.entries()) if piece else {}
-
-
-def read_switch(data: bytes, app: str, name: str) -> bool | None:
-    """What the file says of a switch of `app` (or `DEFAULTS`); None when nothing."""
-    piece = _find(_read(data), app, (name,))
-    return None if piece is None else piece.text.lower() == "true"
+def _says(piece: Piece | None, wanted: dict[str, Value] | bool) -> bool:
+    if isinstance(wanted, bool):
+        return piece is not None and piece.text == str(wanted).lower()
+    entries = piece.entries() if piece else {}
+    return values_of(entries) == wanted and entries.keys() == wanted.keys()
 
 
 def values_of(entries: Mapping[str, Piece]) -> dict[str, Value]:
@@ -79,55 +135,6 @@ def value_of(piece: Piece) -> Value | None:
     return FileRef(file=inner.text) if kind == "file" else None
 
 
-def set_mapping(data: bytes, app: str, way: Way, values: Mapping[str, Value]) -> bytes:
-    """The file's bytes with exactly `values` there.
-
-    Raises `UsageError` when the file is written in a way in which more would change, `SpecError`
-    when it isn't YAML.
-    """
-    if read_mapping(data, app, way) == values:
-        return data
-
-    def edit(splicing: Splicing) -> None:
-        splicing.set_mapping(app, way, values, value_of)
-
-    return _edited(data, (app, *way), edit, dict(values))
-
-
-def set_switch(data: bytes, app: str, name: str, *, to: bool) -> bytes:
-    """The file's bytes with this switch of the app. Raises as `set_mapping` does."""
-    if read_switch(data, app, name) is to:
-        return data
-
-    def edit(splicing: Splicing) -> None:
-        splicing.set_entry(app, name, to)
-
-    return _edited(data, (app, name), edit, to)
-
-
-def _edited(data: bytes, where: Way, edit: Any, wanted: Any) -> bytes:
-    before = _read(data)
-    splicing = Splicing(data.removeprefix(_BOM).decode("utf-8"), before)
-    try:
-        edit(splicing)
-        bom = _BOM if data.startswith(_BOM) else b""
-        edited = bom + splicing.spliced().encode("utf-8")
-        after = _read(edited)
-    except (TooCleverError, SpecError, UnicodeEncodeError) as error:
-        raise _refusal(where) from error
-    piece = _find(after, where[0], where[1:])
-    if isinstance(wanted, bool):
-        says: Any = piece is not None and piece.text == str(wanted).lower()
-        right = says
-    else:
-        entries = piece.entries() if piece else {}
-        right = values_of(entries) == wanted and entries.keys() == wanted.keys()
-    path = ("apps", *where)
-    if not right or _without(before, path) != _without(after, path):
-        raise _refusal(where)
-    return edited
-
-
 def _refusal(where: Way) -> UsageError:
     return UsageError(
         f"apps.{'.'.join(where)} can't be edited without changing other parts of the file: it "
@@ -136,14 +143,18 @@ def _refusal(where: Way) -> UsageError:
     )
 
 
-def _read(data: bytes, name: str = "the spec") -> Piece:
+def _text(data: bytes) -> str:
+    return data.removeprefix(_BOM).decode("utf-8")
+
+
+def _read(data: bytes, name: str) -> Piece:
     to = Reading()
     node = compose(data, name, to)
     if node is not None and node.id != "mapping":
         to.wrong_type(node, "", "a mapping with version, project and apps")
     if to.problems:
         raise SpecError(to.problems)
-    return read_pieces(data.removeprefix(_BOM).decode("utf-8"))
+    return read_pieces(_text(data))
 
 
 def _find(top: Piece, app: str, way: Way) -> Piece | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.errors import UsageError
-from reconciler.spec.editing import (
-    find_file,
-    read_mapping,
-    set_mapping,
-    set_switch,
-)
+from reconciler.spec.editing import SpecFile, Value, find_file
 from reconciler.spec.loader import load_text
 from reconciler.spec.models import EnvRef, FileRef
 
@@ -84,13 +80,13 @@ VALUES = st.one_of(
 )
 
 
+def set_mapping(data: bytes, app: str, way: tuple[str, ...], values: Mapping[str, Value]) -> bytes:
+    return SpecFile(data).with_mapping(app, way, values).data
+
+
 def _apps(data: bytes) -> dict[str, object]:
     loaded = load_text(data, "apps.yaml", Path(__file__).parent)
     return dict(loaded.spec.apps)
-
-
-def _env(data: bytes) -> object:
-    return read_mapping(data, "web", ENV)
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -173,7 +169,10 @@ def test_byte_order_mark_and_missing_line_break_at_the_end_stay() -> None:
     after = set_mapping(before, "web", ENV, {"A": "x"})
     assert after.startswith(b"\xef\xbb\xbfversion")
     assert after.endswith(b"path: .}}")
-    assert set_switch(after, "web", "env_file", to=True).count(b"    env_file: true\n") == 1
+    assert (
+        SpecFile(after).with_switch("web", "env_file", to=True).data.count(b"    env_file: true\n")
+        == 1
+    )
 
 
 def test_build_arguments_get_a_section_that_is_not_there() -> None:
@@ -200,7 +199,7 @@ def test_edit_that_would_change_more_is_refused(text: str) -> None:
 
 def test_app_is_found_in_the_file_that_declares_it() -> None:
     files = {Path("apps.yaml"): FLOW.encode(), Path("a/more.yaml"): b"apps: {more: {env: {A: 1}}}"}
-    assert find_file(files, "web") == Path("apps.yaml")
-    assert find_file(files, "more") == Path("a/more.yaml")
+    assert find_file(files, "web")[0] == Path("apps.yaml")
+    assert find_file(files, "more")[0] == Path("a/more.yaml")
     with pytest.raises(UsageError, match="'gone'"):
         find_file(files, "gone")
