@@ -75,7 +75,10 @@ class Daemon:
 
 @dataclass
 class Shop:
-    """One project: its spec, its repository, its state, and the command line."""
+    """One project: its spec, its repository, its state, and the command line.
+
+    `place`: flags that say where the spec is, when it isn't in `directory`.
+    """
 
     directory: Path
     project: str
@@ -85,6 +88,7 @@ class Shop:
     environ: dict[str, str] = field(default_factory=dict)
     apps: dict[str, dict[str, Any]] = field(default_factory=dict)
     top: dict[str, Any] = field(default_factory=dict)
+    place: list[str] = field(default_factory=list)
 
     @property
     def spec(self) -> Path:
@@ -103,7 +107,8 @@ class Shop:
     def command(self, *arguments: str) -> list[str]:
         name, *rest = arguments
         flags = [] if name in ("init", "schema") else ["--state-dir", str(self.state_dir)]
-        flags += [] if name in ("schema", "work") else ["--file", str(self.spec)]
+        if name not in ("schema", "work"):
+            flags += self.place or ["--file", str(self.spec)]
         return [sys.executable, "-m", "reconciler", name, *flags, *rest]
 
     def env(self) -> dict[str, str]:
