@@ -24,6 +24,7 @@ from reconciler.daemon.engine_events import EngineEvents
 from reconciler.daemon.file_watch import FileWatch, watched_of
 from reconciler.daemon.logs import DaemonLog, Format, make_listener
 from reconciler.daemon.loop import Loop, Wish
+from reconciler.daemon.messenger import Messenger
 from reconciler.daemon.passes import After, Passes, next_moment, spec_in_force
 from reconciler.daemon.reports import Reports
 from reconciler.daemon.standby import leading, write_leader
@@ -163,6 +164,7 @@ class Daemon:
         self._files = FileWatch(self.ask, self._reports)
         self._events = EngineEvents(tools.engine, self.ask, self._concerns, self._reports)
         self._clock = Clockwork(self.ask, settings.interval)
+        self._messenger = Messenger(tools)
         self._since = time.monotonic()
         self._ready = False
 
@@ -194,6 +196,7 @@ class Daemon:
         self._loop.start()
         self._pool.start()
         self._events.start()
+        self._messenger.start()
         self._clock.start(self._sweep, self._look_after)
         self.ask(Wish("start", look="now"))
 
@@ -205,6 +208,7 @@ class Daemon:
         self._clock.end()
         self._files.end()
         self._events.end()
+        self._messenger.end()
         handed = self._pool.hand_over(max(0.5, deadline - time.monotonic() - 1.0))
         passed = self._loop.end(max(0.1, deadline - time.monotonic()))
         self._log.log("info", "stopped", "the rest is for the next start" if handed else "in haste")
@@ -220,6 +224,7 @@ class Daemon:
     def _done(self, loaded: LoadedSpec, done: Pass) -> None:
         if done.queued:
             self._pool.wake()
+        self._messenger.look(loaded, done.snapshot)
         self._clock.ring_at(next_moment(done, self._passes.memory))
         systemd.notify(status=f"{len(loaded.spec.apps)} apps, {len(done.queued)} to deploy")
 

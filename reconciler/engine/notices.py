@@ -51,11 +51,18 @@ def tell(tools: Tools, loaded: LoadedSpec, snapshot: Snapshot) -> bool:
     """Write a message for each app whose state has changed; whether something is to be sent now.
 
     Nothing is read but the apps that the plan is about and those that weren't well, and nothing is
-    written without a change. Nothing at all happens for a spec without `notify`.
+    written without a change. Nothing at all happens for a spec without `notify`. Never raises.
     """
-    notify = loaded.spec.notify
-    if notify is None:
+    if loaded.spec.notify is None:
         return False
+    try:
+        return _tell(tools, loaded, snapshot)
+    except (ReconcilerError, sqlite3.Error) as error:  # the next pass sees the same
+        _report(tools, "", "failed", tools.redactor.hide(str(error)))
+        return False
+
+
+def _tell(tools: Tools, loaded: LoadedSpec, snapshot: Snapshot) -> bool:
     told = read_told(tools.store.connection, loaded.spec.project)
     standings = _stand(tools, snapshot, told)
     gone = [app for app in told if app not in snapshot.targets and app not in standings]
