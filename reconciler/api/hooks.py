@@ -23,7 +23,7 @@ from reconciler.api.description import refusals
 from reconciler.api.doors import address_of
 from reconciler.api.errors import BadInput, Forbidden, Issue, NotFound, Unauthorized
 from reconciler.api.hints import Hint, read_registry
-from reconciler.api.matching import concerned_apps, names_version
+from reconciler.api.matching import concerned_apps, names_ref, names_version
 from reconciler.api.metrics import Metrics
 from reconciler.api.places import is_same_path, is_same_place, repository_key
 from reconciler.api.procedures import in_force
@@ -31,6 +31,7 @@ from reconciler.api.providers import PROVIDERS, Delivery, Provider, detect
 from reconciler.api.shell import Shell
 from reconciler.engine.hook_tokens import find_hook_app
 from reconciler.errors import SecretError
+from reconciler.source.managed import split_place
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
 from reconciler.state.deliveries import hear
@@ -132,12 +133,14 @@ class Hooks:
         return HookAnswer(message=f"{texts[0]}{more}: looking", provider=name, apps=apps)
 
     def _is_configuration(self, hint: Hint) -> bool:
-        """Whether the repository that the spec is kept in has news."""
+        """Whether the branch that the spec is kept on may have news."""
         configuration = self._backend.configuration
         if hint.kind != "push" or configuration.files:
             return False
-        known = repository_key(configuration.place.split(" ")[0])
-        return is_same_place(known, hint.places) or is_same_path(known, hint.places)
+        url, branch = split_place(configuration.place)
+        known = repository_key(url)
+        same = is_same_place(known, hint.places) or is_same_path(known, hint.places)
+        return same and names_ref(branch or None, hint)
 
 
 def _read(provider: Provider, delivery: Delivery) -> list[Hint]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from reconciler.api.access import Caller
 from reconciler.api.backend import Backend
 from reconciler.api.errors import BadInput, Forbidden, Issue, NotFound
-from reconciler.errors import SpecError, Transient
+from reconciler.errors import SpecError, Transient, UsageError
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.values import frozen
 
@@ -63,7 +63,7 @@ def in_force(backend: Backend) -> LoadedSpec:
     """The last valid spec. Raises `Transient` before there is any."""
     try:
         return backend.spec()
-    except SpecError as error:
+    except (SpecError, UsageError) as error:
         raise Transient(
             f"there is no valid spec yet: {error.what}",
             todo="Correct it; `reconcile validate` shows every mistake.",

@@ -13,11 +13,18 @@ from reconciler.source.address import parse_address
 
 PLACE = "config"
 BRANCH = "reconciler-branch"
+DEFAULT_BRANCH = "default branch"
 
 
 def name_place(url: str, branch: str, path: str) -> str:
     """A configuration's place: for people, and its key in the state; no secret."""
-    return f"{parse_address(url).url}, {branch or 'default branch'}, {path}"
+    return f"{parse_address(url).url}, {branch or DEFAULT_BRANCH}, {path}"
+
+
+def split_place(place: str) -> tuple[str, str]:
+    """URL and branch of a place that `name_place` named; the branch is empty for the default."""
+    url, branch, _path = place.rsplit(", ", 2)
+    return url, "" if branch == DEFAULT_BRANCH else branch
 
 
 def tree_key(place: str) -> str:

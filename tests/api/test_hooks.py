@@ -24,6 +24,7 @@ from reconciler.engine.wiring import retry_delay
 from reconciler.host.engine import Engine
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
+from reconciler.source.managed import name_place
 from reconciler.state import deliveries
 from reconciler.state.store import Store
 from reconciler.testing import FakeRuntime
@@ -234,20 +235,28 @@ def test_answer_within_50_ms(hooked: Api) -> None:
 # -- the configuration repository ------------------------------------------------------------
 
 
-def test_push_to_the_configuration_repository_looks_at_all(hooked: Api) -> None:
+@pytest.mark.parametrize(
+    ("branch", "sample", "whole"),
+    [("", "github-push", True), ("main", "github-push", True), ("live", "github-push", False)],
+)
+def test_push_to_the_configuration_repository_looks_at_all(
+    hooked: Api, branch: str, sample: str, whole: bool
+) -> None:
     class Repository(ConfigFile):
-        place = "https://github.com/shop/api.git main apps.yaml"
+        place = name_place("ssh://git@github.com/shop/api.git", branch, "apps.yaml")
         files = ()
 
     backend = replace(hooked.backend, configuration=Repository(Path("/none"), Path("/none")))
     backend.spec = hooked.backend.spec  # type: ignore[method-assign]
+    backend.looks = []
     shell = Shell(backend)
-    body = payload("github-push")
+    body = payload(sample)
     headers = {key.lower(): value for key, value in senders.github(body).items()}
     answer = Hooks(shell, Metrics(hooked.store)).hear("github", Delivery(headers, body))
     shell.threads.close()
-    assert len(answer.apps) == len(APPS)
-    assert backend.looks == [("push to main of shop/api (github)", ())]
+    assert len(answer.apps) == (len(APPS) if whole else 1)
+    looked_at = () if whole else ("shop/api",)
+    assert backend.looks == [("push to main of shop/api (github)", looked_at)]
 
 
 # -- an app's own URL ------------------------------------------------------------------------
