@@ -18,6 +18,7 @@ from reconciler.errors import (
     Locked,
     Problem,
     ReconcilerError,
+    SecretError,
     SourceError,
     SpecError,
     Stalled,
@@ -111,25 +112,32 @@ class ConfigRepo:
             with self._tree.locked(self._job):
                 if self._tree.commit != head:
                     self._advance(head, branch)
-        return self._read(head)
+        return self._read()
 
     def in_force(self) -> LoadedSpec | None:
         """The spec of the commit that is checked out."""
-        if not self._tree.commit and self._tree.path.exists():
-            with self._tree.locked(self._job):
-                pass  # finishes what a killed process has left
-        commit = self._tree.commit
         try:
-            return self._read(commit) if commit else None
-        except SpecError:
-            return None  # what is valid has changed with this program
+            return self._read() if self._tree.path.exists() else None
+        except (SpecError, SourceError):
+            return None  # what is valid has changed with this program; or nothing is there yet
 
-    def _read(self, commit: str) -> LoadedSpec:
+    def _read(self) -> LoadedSpec:
+        """The spec that is checked out, as it was read before where that is the same."""
         loaded = self._loaded
-        if loaded is None or loaded.revision != commit:
-            loaded = replace(load_spec(self._file, self._cache), revision=commit)
-            self._loaded = loaded
-        return loaded
+        if loaded is not None and loaded.revision == self._tree.commit:
+            return loaded
+        with self._tree.locked(self._job):  # also finishes what a killed process has left
+            commit = self._tree.commit
+            if not commit:
+                raise SourceError(
+                    f"nothing of {self.place} is checked out", todo="Run `reconcile apply`."
+                )
+            try:
+                loaded = load_spec(self._file, self._cache)
+            except SpecError:
+                loaded = self._judge(self._tree.path, commit).loaded  # its errors name the commit
+        self._loaded = replace(loaded, revision=commit)
+        return self._loaded
 
     def _ask(self) -> tuple[str, str]:
         """The newest commit, and the name of its branch."""
@@ -257,6 +265,10 @@ def find_access(url: str, secrets: Secrets) -> Access:
         username = secrets.environ.get(USERNAME) or "git"
         credentials = Credentials(username=username, password=EnvRef(env=TOKEN))
     key = secrets.environ.get(KEY)
+    if key and not Path(key).is_file():
+        raise SecretError(
+            f"{KEY} names the file {key}, which isn't there", todo="Create it, or correct the path."
+        )
     source = GitSource(git=url, credentials=credentials, ssh_key=FileRef(file=key) if key else None)
     access = make_access(source, secrets, "")
     return replace(access, todo=_TODO_SSH if access.address.kind == "ssh" else _TODO)

@@ -53,7 +53,7 @@ def find_last(path: Path, directory: Path) -> LoadedSpec | None:
             return None
         files = tuple(path.parent / name for name in kept["files"])
         return _make_loaded(path, kept, files)
-    except (OSError, ValueError, LookupError, TypeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 
