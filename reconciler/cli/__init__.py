@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "env": ("env", "Show and edit the environment of an app, in the spec."),
     "clear": ("cleanup", "Remove an app's old deployments, logs and images."),
     "gc": ("cleanup", "Remove what retention doesn't keep, of all apps."),
+    "token": ("token", "Create, list and revoke tokens of the HTTP API."),
     "doctor": ("doctor", "Check engine, builder, git, state and registries."),
     "work": ("control", ""),
     "notify": ("notify", ""),
