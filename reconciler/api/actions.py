@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from reconciler.api.models import Cancelled, DeployInput, Empty, Nothing, OfApplication, Success
+from reconciler.api.models import (
+    Cancelled,
+    DeployInput,
+    Empty,
+    EnvironmentInput,
+    Nothing,
+    OfApplication,
+    Success,
+    UpdateInput,
+)
 from reconciler.api.procedures import Call, Procedure, declared_app, find_app, in_force
-from reconciler.engine import control
+from reconciler.engine import control, environment
 from reconciler.engine.cleanup import Keep, clear_app
 from reconciler.engine.control import Rebuild, Words
+from reconciler.engine.environment import EnvironmentChange
 from reconciler.errors import SpecError, Transient
 from reconciler.host.job import Job
 from reconciler.host.limit import limited
@@ -87,6 +97,28 @@ def clear(call: Call) -> Document:
     return {"success": True}
 
 
+def save_environment(call: Call) -> bool:
+    """`application.saveEnvironment`: an edit of the spec. What is left out stays."""
+    backend, given = call.backend, call.given
+    loaded = _newest(call)
+    app = declared_app(call, given.applicationId, loaded)
+    said = {_FIELDS[name]: getattr(given, name) for name in given.model_fields_set & _FIELDS.keys()}
+    if said:
+        message = f"Environment of {app}, by {call.caller.token.name}" if call.caller else ""
+        change = EnvironmentChange(**said)
+        environment.save_environment(backend.configuration, loaded, app, change, message)
+        backend.look(f"the environment of {app} was saved", [app])
+    return True
+
+
+_FIELDS = {
+    "env": "env",
+    "buildArgs": "build_args",
+    "buildSecrets": "build_secrets",
+    "createEnvFile": "create_env_file",
+}
+
+
 def verify_token(_call: Call) -> bool:
     """`auth.verifyToken`: who comes here has a good one."""
     return True
@@ -121,6 +153,16 @@ MUTATIONS = (
         "application.clearDeployments", "mutation", "admin",
         "Clear old artifacts and logs; what runs, and the last successful one, stay.",
         OfApplication, Success, clear, slow=True,
+    ),
+    Procedure(
+        "application.saveEnvironment", "mutation", "admin",
+        "Replace the environment. A field left out stays as it is; null clears it.",
+        EnvironmentInput, bool, save_environment, slow=True,
+    ),
+    Procedure(
+        "application.update", "mutation", "admin",
+        "The same, for clients that update the environment so.",
+        UpdateInput, bool, save_environment, slow=True,
     ),
     Procedure(
         "auth.verifyToken", "mutation", "read", "Whether the token is good.",

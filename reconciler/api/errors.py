@@ -23,6 +23,7 @@ from typing import Any
 
 from reconciler.errors import (
     Locked,
+    ReadOnly,
     ReconcilerError,
     SpecError,
     Stalled,
@@ -104,6 +105,7 @@ class Overloaded(CallError):
 STATUSES: tuple[tuple[type[ReconcilerError], int, str], ...] = (
     (Unauthorized, 401, "UNAUTHORIZED"),
     (Forbidden, 403, "FORBIDDEN"),
+    (ReadOnly, 403, "FORBIDDEN"),
     (NotFound, 404, "NOT_FOUND"),
     (WrongMethod, 405, "METHOD_NOT_SUPPORTED"),
     (TooSlow, 408, "TIMEOUT"),

@@ -21,6 +21,11 @@ from reconciler.api.models import (
 )
 from reconciler.api.procedures import Call, Procedure, find_app, in_force
 from reconciler.engine.documents import iso
+from reconciler.engine.environment import (
+    show_build_args,
+    show_build_secrets,
+    show_environment,
+)
 from reconciler.engine.follow import read_end
 from reconciler.engine.output import read_output
 from reconciler.spec.loaded import LoadedSpec
@@ -54,6 +59,7 @@ def one(call: Call) -> Document:
 def application(loaded: LoadedSpec, app: str, row: AppRow | None) -> Document:
     """One application without its deployments. Secrets show as references."""
     project, _, name = app.partition("/")
+    environment = f"{project}-{ENVIRONMENT}"
     section = loaded.spec.apps.get(name)
     return {
         "applicationId": name,
@@ -62,7 +68,13 @@ def application(loaded: LoadedSpec, app: str, row: AppRow | None) -> Document:
         "description": section.title if section else None,
         "applicationStatus": row.status if row else "idle",
         "projectId": project,
-        "environmentId": f"{project}-{ENVIRONMENT}",
+        "environmentId": environment,
+        "environment": {
+            "environmentId": environment,
+            "name": ENVIRONMENT,
+            "projectId": project,
+            "project": {"projectId": project, "name": project},
+        },
         "serverId": None,
         "resolvedRevision": row.resolved if row else "",
         "inSpec": section is not None,
@@ -73,8 +85,13 @@ def application(loaded: LoadedSpec, app: str, row: AppRow | None) -> Document:
 
 def _environment(section: App | None) -> Document:
     if section is None:
-        return {"env": "", "buildArgs": "", "buildSecrets": "", "createEnvFile": False}
-    return {"env": "", "buildArgs": "", "buildSecrets": "", "createEnvFile": section.env_file}
+        return {"env": "", "buildArgs": None, "buildSecrets": None, "createEnvFile": False}
+    return {
+        "env": show_environment(section),
+        "buildArgs": show_build_args(section) or None,
+        "buildSecrets": show_build_secrets(section) or None,
+        "createEnvFile": section.env_file,
+    }
 
 
 def _source(section: App) -> Document:

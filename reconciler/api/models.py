@@ -38,6 +38,25 @@ class DeployInput(OfApplication):
     description: Annotated[str | None, Field(max_length=10_000)] = None
 
 
+class EnvironmentInput(OfApplication):
+    """What the environment becomes. A value of the form `${{env.NAME}}` or `${{file.PATH}}` is a
+    reference that the application has; it stays one.
+    """
+
+    env: EnvText = None
+    buildArgs: EnvText = None  # noqa: N815
+    buildSecrets: EnvText = None  # noqa: N815
+    createEnvFile: Annotated[  # noqa: N815
+        bool | None, Field(description="Also write env as .env into the build context.")
+    ] = None
+
+
+class UpdateInput(EnvironmentInput):
+    """The same; every other field of an application is kept in the spec, and refused here."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
 class OfProject(Takes):
     """One project."""
 
@@ -124,8 +143,8 @@ class ApplicationBrief(Gives):
 class ApplicationGives(ApplicationBrief):
     """One application and its deployments, newest first."""
 
-    buildArgs: str  # noqa: N815
-    buildSecrets: str  # noqa: N815
+    buildArgs: str | None  # noqa: N815
+    buildSecrets: str | None  # noqa: N815
     createEnvFile: bool  # noqa: N815
     deployments: list[DeploymentGives]
 

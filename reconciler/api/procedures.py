@@ -52,8 +52,14 @@ class Procedure:
 
 
 def _issue(found: Mapping[str, Any]) -> Issue:
-    missing = found["type"] == "missing"
-    return Issue(tuple(found["loc"]), "Required" if missing else found["msg"])
+    text = _MESSAGES.get(found["type"], found["msg"])
+    return Issue(tuple(found["loc"]), text)
+
+
+_MESSAGES = {
+    "missing": "Required",
+    "extra_forbidden": "This is kept in the spec, and can't be changed through the API",
+}
 
 
 # -- what calls have in common ---------------------------------------------------------------

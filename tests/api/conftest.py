@@ -7,8 +7,9 @@ api.work()                                               runs what waits in the 
 
 from __future__ import annotations
 
+import socket
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,41 +18,19 @@ import httpx
 import pytest
 import yaml
 
+from reconciler import queue
 from reconciler.api.server import RunningServer, start_server
-from reconciler.engine.configuration import Change
+from reconciler.engine.config_file import ConfigFile
 from reconciler.engine.wiring import retry_delay
-from reconciler.engine.worker import Workers
 from reconciler.host.engine import Engine
+from reconciler.host.owner import current_owner
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
 from reconciler.spec.loaded import LoadedSpec
-from reconciler.spec.loader import load_spec
 from reconciler.state.store import Store
 from reconciler.state.tokens import Token, create_token
 from reconciler.testing import FakeRuntime
-
-
-@dataclass
-class FileConfiguration:
-    """A spec in a file here."""
-
-    path: Path
-
-    @property
-    def place(self) -> str:
-        return str(self.path)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (self.path,)
-
-    def load(self) -> LoadedSpec:
-        return load_spec(self.path)
-
-    def edit(self, change: Change, message: str) -> str:  # noqa: ARG002
-        for path, data in change({self.path: self.path.read_bytes()}).items():
-            path.write_bytes(data)
-        return ""
+from tests.support.gitrepo import GitRepo
 
 
 @dataclass
@@ -59,7 +38,7 @@ class FakeBackend:
     """A daemon without a loop: it remembers what was asked of it."""
 
     tools: Tools
-    configuration: FileConfiguration
+    configuration: ConfigFile
     looks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     wakes: int = 0
 
@@ -112,33 +91,51 @@ class Api:
     def write(self, **apps: Any) -> None:
         """Write the spec: its apps by name."""
         document = {"version": 1, "project": "shop", "apps": apps}
-        self.backend.configuration.path.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.backend.configuration.file.write_text(yaml.safe_dump(document, sort_keys=False))
 
-    def work(self) -> None:
-        """Run everything that waits to its end."""
-        ids = [row.id for row in self.store.unfinished()]
-        Workers(self.backend.tools, 4, ids).run_to_end()
+    def claim(self, app: str = "api", owner: str = "") -> queue.Claim:
+        """Begin the deployment of the app that waits, as a worker of this process does."""
+        (row,) = [row for row in self.store.unfinished(f"shop/{app}") if row.status == "queued"]
+        now = self.backend.tools.clock()
+        claim = queue.claim(self.store, owner or current_owner(), now, [row.id])
+        assert claim is not None
+        return claim
+
+    def finish(self, outcome: str = "succeeded", reason: str = "", todo: str = "") -> str:
+        """Begin the deployment of `api`, and end it like that; its id."""
+        claim = self.claim()
+        ending = queue.Ending(outcome, reason, todo=todo)
+        queue.finish(self.store, claim, ending, self.backend.tools.clock())
+        return claim.id
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
-    """With the apps `api` and `web`, whose source is an image, and a token for each scope."""
+def api(tmp_path: Path, git_repo: Callable[[str], GitRepo]) -> Iterator[Api]:
+    """With the apps `api` and `web`, whose source is a repository, and a token for each scope."""
     path = tmp_path / "config" / "apps.yaml"
     path.parent.mkdir()
     store, engine, runtime = Store(tmp_path / "state"), Engine(), FakeRuntime()
     tools = Tools(store, engine, runtime, Redactor(), time.time, retry_delay)
-    backend = FakeBackend(tools, FileConfiguration(path))
+    backend = FakeBackend(tools, ConfigFile(path, tmp_path / "state"))
     server = start_server(backend, "127.0.0.1:0")
     with httpx.Client(base_url=server.url, timeout=30) as client:
         made = Api(backend, server, runtime, client, {})
         for scope in ("read", "deploy", "admin"):
             made.token(scope, scope=scope)
-        (path.parent / "web").mkdir()
+        repo = git_repo("app")
+        repo.commit({"Dockerfile": "FROM busybox:stable\n"})
         made.write(
-            api={"source": {"path": "./web"}, "env": {"LOG_LEVEL": "info"}},
-            web={"source": {"path": "./web"}},
+            api={"source": {"git": repo.url}, "env": {"LOG_LEVEL": "info"}},
+            web={"source": {"git": repo.url}},
         )
         yield made
     server.stop()
     store.close()
     engine.close()
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """Where something listens and never says anything."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
