@@ -10,10 +10,11 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
+from reconciler.api.backend import Backend
 from reconciler.api.errors import Forbidden, TooMany, Unauthorized
 from reconciler.errors import ReconcilerError
-from reconciler.state.store import Store
 from reconciler.state.tokens import SCOPES, Token, find_token, note_use
 from reconciler.values import frozen
 
@@ -48,26 +49,21 @@ class Caller:
 class Gate:
     """Lets callers in by their tokens. Safe to use from several threads."""
 
-    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
-        self._store = store
-        self._clock = clock
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def admit(self, headers: Mapping[str, str], address: str) -> Caller:
         """The caller. Raises `Unauthorized`. A good token counts, whatever stands beside it."""
         keys = keys_of(headers)
-        now = self._clock()
+        tools = self._backend.tools
+        now = tools.clock()
         for key in keys:
-            token = find_token(self._store, key)
+            token = find_token(tools.store, key)
             if token is not None and token.state(now) == "active":
-                self._note_use(token, address, now)
+                with suppress(ReconcilerError):  # a full disk is no reason to turn anybody away
+                    note_use(tools.store, token, address, now)
                 return Caller(token)
         raise Unauthorized(tried=bool(keys))
-
-    def _note_use(self, token: Token, address: str, now: float) -> None:
-        try:
-            note_use(self._store, token, address, now)
-        except ReconcilerError:
-            pass  # a full disk or a long lock is no reason to turn anybody away
 
 
 def keys_of(headers: Mapping[str, str]) -> list[str]:

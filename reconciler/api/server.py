@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import socket
 import stat
@@ -44,7 +45,12 @@ class Address:
     @property
     def is_local(self) -> bool:
         """Whether only this machine can reach it."""
-        return bool(self.path) or self.host in ("localhost", "::1") or self.host[:4] == "127."
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -61,9 +67,9 @@ def read_address(text: str) -> Address:
         if not path.startswith("/"):
             raise UsageError(f"{text!r} names no absolute path of a socket")
         return Address(path=path)
-    host, _, port = text.rpartition(":")
+    host, colon, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host[:1] == "[" else host
-    if not (port.isdigit() and int(port) < 65536) or (":" in host and text[0] != "["):
+    if not (colon and port.isdecimal() and int(port) < 65536) or (":" in host and text[0] != "["):
         raise UsageError(
             f"{text!r} is no address to listen on",
             todo="Write it like 127.0.0.1:8080, [::1]:8080 or unix:/run/reconciler.sock.",
@@ -200,8 +206,7 @@ def start_server(backend: Backend, listen: str, metrics: Metrics | None = None) 
     Raises `UsageError` when it can't be had, and beyond this machine while no token exists.
     """
     address = read_address(listen)
-    tools = backend.tools
-    if not address.is_local and not has_active_token(tools.store, tools.clock()):
+    if not address.is_local and not _anybody_may_call(backend):
         raise UsageError(
             f"listening on {address} is refused while there is no token",
             todo="Create one with `reconcile token create NAME --scope deploy`, or listen on "
@@ -211,3 +216,8 @@ def start_server(backend: Backend, listen: str, metrics: Metrics | None = None) 
     if not address.path:
         address = Address(address.host, opened.getsockname()[1])
     return RunningServer(create_app(backend, metrics), opened, address)
+
+
+def _anybody_may_call(backend: Backend) -> bool:
+    tools = backend.tools
+    return has_active_token(tools.store, tools.clock())

@@ -30,22 +30,23 @@ class Threads:
     def __init__(self) -> None:
         self._quick = ThreadPoolExecutor(QUICK_THREADS, "api-quick")
         self._slow = ThreadPoolExecutor(SLOW_THREADS, "api-slow")
-        self._waiting = 0
+        self.waiting = 0
+        """How many slow ones are under way."""
 
     async def run(self, work: Callable[[], Answer], *, slow: bool = False) -> Answer:
         """Do blocking work off the loop. Raises `Overloaded`, and what the work raises."""
         loop = asyncio.get_running_loop()
         if not slow:
             return await loop.run_in_executor(self._quick, work)
-        if self._waiting >= MOST_WAITING:
+        if self.waiting >= MOST_WAITING:
             raise Overloaded("too much is under way at once", todo="Try again in a moment.")
-        self._waiting += 1
+        self.waiting += 1
         future = loop.run_in_executor(self._slow, work)
         future.add_done_callback(self._one_less)
         return await future
 
     def _one_less(self, _future: asyncio.Future[Answer]) -> None:
-        self._waiting -= 1
+        self.waiting -= 1
 
     def close(self) -> None:
         """Take no more work; what runs ends by itself."""
@@ -57,9 +58,8 @@ class Shell:
     """What a request needs of the process. One for each server."""
 
     def __init__(self, backend: Backend) -> None:
-        tools = backend.tools
         self.backend = backend
-        self.gate = Gate(tools.store, tools.clock)
+        self.gate = Gate(backend)
         self.slowdown = Slowdown()
         self.threads = Threads()
 

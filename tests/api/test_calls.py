@@ -266,7 +266,7 @@ def test_save_environment_keeps_references_and_never_shows_what_they_stand_for(
 
 def test_save_environment_that_makes_no_sense_changes_nothing(api: Api) -> None:
     before = api.backend.configuration.file.read_text()
-    for env in ("no equals sign", "1A=x", "A=\0"):
+    for env in ("no equals sign", "A=\0"):
         answer = api.post("application.saveEnvironment", applicationId="api", env=env)
         assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
     assert api.backend.configuration.file.read_text() == before
