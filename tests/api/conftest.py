@@ -10,17 +10,16 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 import yaml
 
 from reconciler import queue
-from reconciler.api.access import Slowdown
-from reconciler.api.backend import Backend
 from reconciler.api.server import RunningServer, start_server
 from reconciler.engine.config_file import ConfigFile
 from reconciler.engine.wiring import retry_delay
@@ -60,6 +59,7 @@ class Api:
 
     backend: FakeBackend
     server: RunningServer
+    runtime: FakeRuntime
     client: httpx.Client
     tokens: dict[str, str]
     name: str = "admin"
@@ -74,7 +74,7 @@ class Api:
 
     def as_(self, name: str) -> Api:
         """The same with another token; with none for an empty name."""
-        return Api(self.backend, self.server, self.client, self.tokens, name)
+        return Api(self.backend, self.server, self.runtime, self.client, self.tokens, name)
 
     def token(self, name: str, **fields: Any) -> str:
         """Make a token."""
@@ -110,52 +110,26 @@ class Api:
         return claim.id
 
 
-class Switch:
-    """The backend of the one server of the session: that of the test which runs now."""
-
-    def __init__(self) -> None:
-        self.current: FakeBackend | None = None
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.current, name)
-
-
 @pytest.fixture(scope="session")
-def switch() -> Switch:
-    return Switch()
-
-
-@pytest.fixture(scope="session")
-def server(switch: Switch) -> Iterator[RunningServer]:
-    running = start_server(cast("Backend", switch), "127.0.0.1:0")
-    yield running
-    running.stop()
-
-
-@pytest.fixture
-def backend(tmp_path: Path) -> Iterator[FakeBackend]:
-    """A daemon without a spec."""
-    path = tmp_path / "config" / "apps.yaml"
-    path.parent.mkdir()
-    store, engine = Store(tmp_path / "state"), Engine()
-    tools = Tools(store, engine, FakeRuntime(), Redactor(), time.time, retry_delay)
-    yield FakeBackend(tools, ConfigFile(path, store.directory))
-    store.close()
-    engine.close()
+def closing() -> Iterator[ThreadPoolExecutor]:
+    """Closes what a test had while the next one runs: a server takes its time to end."""
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
 
 
 @pytest.fixture
 def api(
-    backend: FakeBackend,
-    switch: Switch,
-    server: RunningServer,
-    git_repo: Callable[[str], GitRepo],
+    tmp_path: Path, git_repo: Callable[[str], GitRepo], closing: ThreadPoolExecutor
 ) -> Iterator[Api]:
     """With the apps `api` and `web`, whose source is a repository, and a token for each scope."""
-    switch.current = backend
-    server.app.state.shell.slowdown = Slowdown()
+    path = tmp_path / "config" / "apps.yaml"
+    path.parent.mkdir()
+    store, engine, runtime = Store(tmp_path / "state"), Engine(), FakeRuntime()
+    tools = Tools(store, engine, runtime, Redactor(), time.time, retry_delay)
+    backend = FakeBackend(tools, ConfigFile(path, store.directory))
+    server = start_server(backend, "127.0.0.1:0")
     with httpx.Client(base_url=server.url, timeout=30) as client:
-        made = Api(backend, server, client, {})
+        made = Api(backend, server, runtime, client, {})
         for scope in ("read", "deploy", "admin"):
             made.token(scope, scope=scope)
         repo = git_repo("app")
@@ -165,6 +139,13 @@ def api(
             web={"source": {"git": repo.url}},
         )
         yield made
+
+    def close() -> None:
+        server.stop()
+        store.close()
+        engine.close()
+
+    closing.submit(close)
 
 
 @pytest.fixture
