@@ -156,17 +156,16 @@ def deliver(tools: Tools, loaded: LoadedSpec, job: Job) -> float | None:
     Never raises: how it went is told as events, `notice`. Takes seconds where a service hangs;
     when the job is cancelled, what wasn't sent is tried again later.
     """
+    soon = tools.clock() + AGAIN_SECONDS
     try:
         with locked(tools.store.directory / "notices.lock", job, timeout=0):
             _deliver(tools, loaded, job)
+        return next_delivery(tools.store)
     except Locked:
-        pass  # another process is at it
+        return soon  # another process is at it
     except (ReconcilerError, sqlite3.Error, OSError) as error:
         _report(tools, "", "failed", tools.redactor.hide(str(error)))
-    try:
-        return next_delivery(tools.store)
-    except sqlite3.Error:
-        return tools.clock() + AGAIN_SECONDS
+        return soon
 
 
 def _deliver(tools: Tools, loaded: LoadedSpec, job: Job) -> None:

@@ -139,6 +139,7 @@ def write_message(event: NotifyEvent, apps: Sequence[str], standing: Standing) -
     title = f"{_name(apps)} {_VERBS[event]}"
     last = standing.last
     told = {
+        "now": "what the spec asks for" if event == "recovered" else "",
         "apps": ", ".join(apps) if len(apps) > 1 else "",
         "revision": last.revision if last else "",
         "cause": last.cause if last else "",
