@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.options import Length, Options, common_options
-from reconciler.spec.loaded import LoadedSpec
 
-
-class _File:
-    """A file here."""
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
-
-    @property
-    def place(self) -> str:
-        return str(self._options.file)
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        return (self._options.file,)
-
-    def load(self) -> LoadedSpec:
-        return self._options.load()
-
-    def edit(
-        self, change: Callable[[Mapping[Path, bytes]], Mapping[Path, bytes]], message: str
-    ) -> str:
-        raise ValueError((change, message))
+if TYPE_CHECKING:
+    from reconciler.engine.configuration import Lasting
+    from reconciler.host.job import Job
+    from reconciler.host.secrets import Redactor
 
 
 @click.command()
@@ -46,6 +26,16 @@ class _File:
 @click.option("--prune/--no-prune", default=None, help="Override `prune` of the spec.")
 @click.option("--allow-removals", type=int, help="Let this many apps be removed at once, one time.")
 @click.option(
+    "--listen",
+    metavar="ADDRESS",
+    default="",
+    envvar="RECONCILE_LISTEN",
+    show_envvar=True,
+    help="Serve the HTTP API there: 127.0.0.1:8080, or unix:/run/reconciler.sock. Beyond this "
+    "machine only once there is a token (`reconcile token create`).",
+)
+@click.option("--read-only", is_flag=True, help="The API changes nothing in the spec.")
+@click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
@@ -57,6 +47,8 @@ def daemon(
     interval: float,
     prune: bool | None,
     allow_removals: int | None,
+    listen: str,
+    read_only: bool,
     log_format: str,
 ) -> int:
     """Keep the host in step with apps.yaml by itself, until it is told to stop.
@@ -68,14 +60,21 @@ def daemon(
     containers just now ends, all else is handed to the next start. A second daemon on the same
     state stands by, and takes over when the first one ends. All other commands work beside it.
     """
+    from reconciler.cli.configuration import open_configuration
     from reconciler.daemon.service import Settings, run_daemon
+    from reconciler.engine.configuration import Unchangeable
     from reconciler.engine.desired import Policy
+
+    def open_it(job: Job, redactor: Redactor) -> Lasting:
+        opened = open_configuration(options, job=job, redactor=redactor)
+        return Unchangeable(opened, "the daemon runs with --read-only") if read_only else opened
 
     settings = Settings(
         state_dir=options.state_dir,
         interval=interval,
         policy=Policy(prune, allow_removals),
+        listen=listen,
         log_format="json" if log_format == "json" else "text",
         verbose=options.verbose,
     )
-    return run_daemon(_File(options), settings)
+    return run_daemon(open_it, settings)

@@ -14,7 +14,7 @@ from reconciler.daemon.reports import Reports
 from reconciler.engine.configuration import Configuration
 from reconciler.engine.desired import Policy
 from reconciler.engine.reconcile import Pass, run_pass
-from reconciler.errors import Locked, ReconcilerError, SpecError, UsageError
+from reconciler.errors import Locked, ReconcilerError, UsageError
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import Action
 from reconciler.source.memory import VersionMemory
@@ -29,11 +29,12 @@ TOLD = ("block", "quarantine", "keep", "hold")
 class After:
     """Who is told of a pass: of a spec in force, of what it did, and how it ended.
 
-    `finished`: seconds it took, and whether it went through.
+    `met`: what kept it from going through. `finished`: seconds it took, and whether it did.
     """
 
     loaded: Callable[[LoadedSpec], None]
     done: Callable[[LoadedSpec, Pass], None]
+    met: Callable[[Exception], None]
     finished: Callable[[float, bool], None]
 
 
@@ -55,24 +56,23 @@ class Passes:
         started = time.monotonic()
         ok = False
         try:
-            ok = self._run(wishes, after)
+            self._run(wishes, after)
+            ok = True
         except Locked as error:
             self._reports.say("pass", f"no pass: {error}", level="info")
         except (ReconcilerError, sqlite3.Error, OSError) as error:
             self._reports.say("pass", f"no pass: {error}")
+            after.met(error)
         after.finished(time.monotonic() - started, ok)
 
-    def _run(self, wishes: Sequence[Wish], after: After) -> bool:
+    def _run(self, wishes: Sequence[Wish], after: After) -> None:
         self._refresh(wishes)
         loaded = self._load(wishes)
-        if loaded is None:
-            return False
         after.loaded(loaded)
         done = run_pass(self._tools, loaded, self._policy, "daemon")
         self._spend_removals(done)
         self._report(done, wishes)
         after.done(loaded, done)
-        return True
 
     def _refresh(self, wishes: Sequence[Wish]) -> None:
         for wish in wishes:
@@ -81,19 +81,12 @@ class Passes:
             elif wish.look == "due":
                 self.memory.expire()
 
-    def _load(self, wishes: Sequence[Wish]) -> LoadedSpec | None:
-        """The newest valid spec; what is wrong with a newer one is reported once."""
+    def _load(self, wishes: Sequence[Wish]) -> LoadedSpec:
+        """The newest valid spec; the configuration itself tells of a newer one that isn't."""
         local = bool(self._configuration.files)
-        if self.spec is not None and not local and not any(wish.look for wish in wishes):
-            return self.spec  # only its host can have news
-        try:
+        if self.spec is None or local or any(wish.look for wish in wishes):
             self.spec = self._configuration.load()
-            self._reports.over("configuration", f"{self._configuration.place} is valid again")
-        except SpecError as error:
-            self._reports.say("configuration", f"{error}", level="error")
-        except ReconcilerError as error:
-            self._reports.say("configuration", f"{error}")
-        return self.spec
+        return self.spec  # a repository has news only when its host is asked
 
     def _spend_removals(self, done: Pass) -> None:
         """`--allow-removals` is for one time."""

@@ -29,8 +29,9 @@ from reconciler.daemon.passes import After, Passes, next_moment, spec_in_force
 from reconciler.daemon.reports import Reports
 from reconciler.daemon.standby import leading, write_leader
 from reconciler.engine.cleanup import collect_garbage
-from reconciler.engine.configuration import Configuration
+from reconciler.engine.configuration import Configuration, Lasting
 from reconciler.engine.desired import Policy
+from reconciler.engine.kept import KeptConfiguration, Ledger
 from reconciler.engine.pool import Pool
 from reconciler.engine.reconcile import Pass
 from reconciler.engine.wiring import open_tools
@@ -43,6 +44,8 @@ from reconciler.state.records import Deployment
 from reconciler.values import frozen
 
 if TYPE_CHECKING:
+    from reconciler.api.metrics import Metrics
+    from reconciler.api.server import RunningServer
     from reconciler.runtime.base import Runtime
 
 STOP_SECONDS = 9.0
@@ -63,8 +66,15 @@ class Settings:
     runtime: Runtime | None = None
 
 
-def run_daemon(configuration: Configuration, settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT; the exit code. Must be called in the main thread."""
+Opener = Callable[[Job, Redactor], Lasting]
+"""Makes the configuration, from what ends its waiting and what hides its secrets."""
+
+
+def run_daemon(open_it: Opener, settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit code. Must be called in the main thread.
+
+    Raises `UsageError` when it can't listen.
+    """
     log = make_listener(settings.log_format, sys.stderr, Redactor())
     if settings.verbose:
         log.show_debug()
@@ -72,7 +82,7 @@ def run_daemon(configuration: Configuration, settings: Settings) -> int:
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with _lead(settings.state_dir, signals.job, log):
-            return _serve(configuration, settings, signals, log)
+            return _serve(open_it(signals.job, log.redactor), settings, signals, log)
     except Interrupted:
         return 0  # asked to stop while it stood by
     finally:
@@ -130,16 +140,15 @@ class Signals:
         self.job.cancel.cancel(Interrupted("the daemon was stopped"))
 
 
-def _serve(
-    configuration: Configuration, settings: Settings, signals: Signals, log: DaemonLog
-) -> int:
+def _serve(inner: Lasting, settings: Settings, signals: Signals, log: DaemonLog) -> int:
     with open_tools(
         settings.state_dir, log.listen, runtime=settings.runtime, redactor=log.redactor
     ) as tools:
-        daemon = Daemon(tools, configuration, settings, log)
+        kept = KeptConfiguration(inner, Ledger(tools.store, tools.clock, log.listen))
+        daemon = Daemon(tools, kept, settings, log)
+        daemon.start()
         signals.on_hup = lambda: daemon.ask(Wish("SIGHUP", look="now"))
         try:
-            daemon.start()
             signals.wait()
         finally:
             in_time = daemon.stop(STOP_SECONDS)
@@ -158,14 +167,15 @@ class Daemon:
         self._log = log
         self._reports = Reports(log.log)
         self._passes = Passes(tools, configuration, settings.policy, self._reports)
-        self._after = After(self._loaded, self._done, self._finished)
+        self._after = After(self._loaded, self._done, self._met, self._finished)
         self._loop = Loop(lambda wishes: self._passes.run(wishes, self._after))
         self._pool = Pool(tools, self._ended)
         self._files = FileWatch(self.ask, self._reports)
         self._events = EngineEvents(tools.engine, self.ask, self._concerns, self._reports)
         self._clock = Clockwork(self.ask, settings.interval)
         self._messenger = Messenger(tools)
-        self._since = time.monotonic()
+        self._server: RunningServer | None = None
+        self._metrics: Metrics | None = None
         self._ready = False
 
     # -- what the API needs ------------------------------------------------------------------
@@ -193,6 +203,8 @@ class Daemon:
         about = {"place": self.configuration.place, "listen": self._settings.listen}
         write_leader(self._settings.state_dir, {**about, "since": self.tools.clock()})
         self._log.log("info", "started", f"keeping in step with {self.configuration.place}")
+        if self._settings.listen:
+            self._listen()
         self._loop.start()
         self._pool.start()
         self._events.start()
@@ -200,11 +212,21 @@ class Daemon:
         self._clock.start(self._sweep, self._look_after)
         self.ask(Wish("start", look="now"))
 
+    def _listen(self) -> None:
+        from reconciler.api.metrics import Metrics
+        from reconciler.api.server import start_server
+
+        self._metrics = Metrics(self.tools.store)
+        self._server = start_server(self, self._settings.listen, self._metrics)
+        self._log.log("info", "listening", f"the API answers on {self._server.address}")
+
     def stop(self, patience: float) -> bool:
         """Stop in order, within `patience` seconds; whether nothing was left running."""
         systemd.notify(stopping=1, status="stopping")
         deadline = time.monotonic() + patience
         self._log.log("info", "stopping", "nothing new begins")
+        if self._server is not None:
+            self._server.stop()
         self._clock.end()
         self._files.end()
         self._events.end()
@@ -226,9 +248,17 @@ class Daemon:
             self._pool.wake()
         self._messenger.look(loaded, done.snapshot)
         self._clock.ring_at(next_moment(done, self._passes.memory))
+        if self._metrics is not None:
+            self._metrics.pass_done(done)
         systemd.notify(status=f"{len(loaded.spec.apps)} apps, {len(done.queued)} to deploy")
 
-    def _finished(self, _seconds: float, _ok: bool) -> None:
+    def _met(self, error: Exception) -> None:
+        if self._metrics is not None:
+            self._metrics.met(error)
+
+    def _finished(self, seconds: float, ok: bool) -> None:
+        if self._metrics is not None:
+            self._metrics.pass_finished(seconds, ok)
         if not self._ready:
             self._ready = True
             systemd.notify(ready=1)

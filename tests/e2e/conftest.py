@@ -154,8 +154,11 @@ class Shop:
         assert done.code == code, f"exit code {done.code}\n{done.out}\n{done.err}"
         return done
 
+    def status_document(self) -> Any:
+        return self.run("status", "-o", "json").json
+
     def status(self, name: str = "api") -> dict[str, Any]:
-        document = self.run("status", "-o", "json").json
+        document = self.status_document()
         found: dict[str, Any] = next(app for app in document["apps"] if app["name"] == name)
         return found
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.conftest import Shop, answers
+from tests.e2e.conftest import DOCKERFILE, Shop, answers
 from tests.support.engine import PrivateEngine
 
 Wait = Callable[..., Any]
@@ -51,3 +52,52 @@ def test_daemon_the_second_one_stands_by_and_takes_over(shop: Shop, wait_until: 
             first.process.wait()
             shop.app(env={"LEVEL": "2"})
             wait_until(lambda: shop.history()[0]["cause"] == "env.LEVEL added")
+
+
+def test_daemon_keeps_the_last_good_spec_through_a_bad_edit_and_a_restart(
+    shop: Shop, wait_until: Wait
+) -> None:
+    shop.app()
+    with shop.daemon() as daemon:
+        wait_until(lambda: answers(shop, "one"), timeout=30)
+        good = shop.spec.read_text()
+        shop.spec.write_text(good.replace("health:", "helth:"))
+        wait_until(lambda: daemon.lines("refused"))
+        daemon.signal(signal.SIGHUP)
+        problem = shop.status_document()["configuration"]["problem"]
+        assert "helth" in problem
+        assert daemon.stop() < 10
+    with shop.daemon() as daemon:
+        shop.engine.docker("rm", "-f", shop.container_id())
+        wait_until(lambda: answers(shop, "one"), timeout=30)
+        shop.app(env={"LEVEL": "2"})
+        wait_until(lambda: daemon.lines("accepted"))
+        wait_until(lambda: shop.history()[0]["cause"] == "env.LEVEL added")
+        assert not daemon.lines("refused")
+
+
+def test_daemon_that_can_not_listen_says_so_and_ends(shop: Shop) -> None:
+    shop.app()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = shop.run("daemon", "--listen", f"127.0.0.1:{port}")
+    assert done.code == 64
+    assert "listen" in done.err
+
+
+def test_daemon_hands_a_build_over_to_its_next_start(shop: Shop, wait_until: Wait) -> None:
+    slow = DOCKERFILE + "RUN sleep 3\n"
+    shop.repo.commit({"Dockerfile": slow, "index.html": "one"})
+    shop.app()
+    with shop.daemon() as daemon:
+        wait_until(lambda: shop.history() and shop.history()[0]["stage"] == "build", timeout=20)
+        assert daemon.stop() < 10
+    (row,) = shop.history()
+    assert row["status"] == "queued"
+    with shop.daemon():
+        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: shop.status()["status"] == "done")
+    (row,) = shop.history()
+    assert (row["attempt"], row["outcome"]) == (2, "succeeded")
