@@ -79,7 +79,7 @@ def _print_configuration(entry: Document) -> None:
 
 
 def _print(document: Document) -> None:
-    from reconciler.plan.planner import short
+    from reconciler.plan.changing import short
 
     rows = []
     for entry in document["apps"]:

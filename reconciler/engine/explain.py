@@ -12,7 +12,7 @@ from reconciler.engine.documents import (
 from reconciler.engine.snapshot import Snapshot, take_snapshot
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import Plan
-from reconciler.plan.planner import short
+from reconciler.plan.changing import short
 from reconciler.spec.loaded import LoadedSpec
 
 NEXT = {

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
+from reconciler.plan.states import Note
 from reconciler.values import frozen
 
 Kind = Literal[
     "deploy",  # a new image: clone, build, push, deploy, health
     "restart",  # an image that is already there, in a new container
+    "redeploy",  # the same version, built again for fresh base images
     "push",  # the image that runs goes to a registry
     "heal",  # the recorded container again
     "remove",  # all containers of an app that is gone from the spec
     "clean",  # containers that nothing needs
     "record",  # only written down
-    "wait",  # a deployment that reaches this is on its way, or its time to retry hasn't come
-    "hold",  # a person holds the app: suspended, or rolled back
+    "wait",  # a deployment is on its way, of it or of what it needs; or its time hasn't come
+    "hold",  # a person holds the app: suspended, rolled back, or outside its windows
     "block",  # source, secret or host is away
     "quarantine",  # this has failed, and nothing has changed since
     "keep",  # gone from the spec, but removing is off or beyond the limit
 ]
 
-DEPLOYING = ("deploy", "restart", "push", "heal", "remove")
+DEPLOYING = ("deploy", "restart", "redeploy", "push", "heal", "remove")
 """Kinds that become a deployment."""
 
 CHANGING = (*DEPLOYING, "clean")
@@ -38,6 +42,8 @@ class Action:
 
     `containers`: ids to remove, for `clean`. `until`: when a wait or a hold ends by itself.
     `passing`: for `block`, whether it may pass by itself, and `todo` what a person can do.
+    `after`: apps that have to come first. `lasting`: it may stay so for long, and is written down
+    for `status`. `renamed_from`: for `record`, the name that the app has in the state.
     """
 
     app: str
@@ -48,6 +54,9 @@ class Action:
     until: datetime | None = None
     passing: bool = False
     todo: str = ""
+    after: tuple[str, ...] = ()
+    lasting: bool = False
+    renamed_from: str = ""
 
     @property
     def cause(self) -> str:
@@ -57,9 +66,23 @@ class Action:
 
 @frozen
 class Plan:
-    """The actions in the order of the apps' names. Apps with nothing to do have none."""
+    """The actions in the order of the apps' names. Apps with nothing to do have none.
+
+    `notes`: those that differ from what is recorded, by app. `next_at`: the earliest moment at
+    which the time alone changes the plan.
+    """
 
     actions: tuple[Action, ...]
+    notes: Mapping[str, Note] = field(default_factory=dict)
+    next_at: datetime | None = None
+
+    @property
+    def chained(self) -> bool:
+        """Whether something waits for what this plan, or what is on its way, brings about."""
+        return any(
+            action.after and action.kind == "wait" and action.until is None
+            for action in self.actions
+        )
 
     @property
     def changes(self) -> bool:

@@ -1,51 +1,32 @@
 """The decision. Pure: no clock, no file, no network; the same input gives the same plan.
 
-For each app the first rule that applies wins (`_decide`):
+For each app, its dependencies first, the first rule that applies wins (`_act`):
 
-    on its way → held by a person → removed or kept → serving is broken (heal) → blocked
-    → nothing serves (deploy) → something differs (deploy, restart, push, record)
+    on its way → held by a person → serving is broken (heal) → blocked
+    → nothing serves (deploy) → something differs (deploy, restart, push, record) → a build is due
 
-and whatever would deploy a target that has failed before is quarantined or waits (`_admit`).
+and what comes out has to be admitted (`_admit`): a target that has failed before is quarantined or
+waits, outside of its windows a change is held, and without its dependencies it waits. An app that
+is gone from the spec is removed or kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from reconciler.plan.actions import DEPLOYING, Action, Plan
-from reconciler.plan.facts import describe_changes
-from reconciler.plan.hashes import build_hash, run_hash, target_hash
-from reconciler.plan.states import (
-    Container,
-    Desired,
-    DesiredApp,
-    Facts,
-    Hold,
-    Observed,
-    Recorded,
-    RecordedApp,
-    Serving,
-)
+from reconciler.plan.changing import change, first
+from reconciler.plan.hashes import target_hash
+from reconciler.plan.healing import broken, clean, flaps_of, heal
+from reconciler.plan.order import Standing, in_order, judge, wait_for_dependencies
+from reconciler.plan.removing import Removals, judge_removals
+from reconciler.plan.renaming import assign_containers, former_names, rename_recorded
+from reconciler.plan.states import Desired, DesiredApp, Note, Observed, Recorded, RecordedApp
+from reconciler.plan.view import View, hold_in_force
+from reconciler.plan.windows import keep_to_windows, next_rebuild, rebuild
 from reconciler.values import frozen
-
-REMOVAL_SHARE = 0.25
-
-
-@frozen
-class _View:
-    """All that is known of one app."""
-
-    app: str
-    desired: DesiredApp | None
-    recorded: RecordedApp
-    containers: tuple[Container, ...]
-    now: datetime
-    retry_now: bool
-
-    @property
-    def serving(self) -> Serving | None:
-        return self.recorded.serving
 
 
 def make_plan(desired: Desired, recorded: Recorded, observed: Observed, now: datetime) -> Plan:
@@ -53,10 +34,33 @@ def make_plan(desired: Desired, recorded: Recorded, observed: Observed, now: dat
 
     Apps with nothing to do have no action. Apps of other projects are left alone.
     """
-    prefix = f"{desired.project}/"
+    previously = {name: app.previously for name, app in desired.apps.items() if app.previously}
+    recorded = rename_recorded(previously, recorded, observed)
+    former = former_names(recorded)
+    views = _look(desired, recorded, assign_containers(former, observed), now)
+    removals = judge_removals(desired, list(views.values()))
+    decision = _Decision(removals, {}, views, former)
+    actions: dict[str, tuple[Action, ...]] = {}
+    for view in in_order(views):
+        actions[view.app] = own = tuple(decision.decide(view))
+        if view.desired is not None:
+            decision.standings[view.app] = judge(view, own)
+    notes = {name: _note(view, actions[name]) for name, view in views.items()}
+    return Plan(
+        tuple(action for name in views for action in actions[name]),
+        {name: note for name, note in notes.items() if note != views[name].recorded.note},
+        _next_moment(views.values(), actions, now),
+    )
+
+
+def _look(
+    desired: Desired, recorded: Recorded, observed: Observed, now: datetime
+) -> dict[str, View]:
+    """All apps of the project, by name and in the order of their names."""
     names = {*desired.apps, *recorded.apps, *observed.apps}
-    views = [
-        _View(
+    prefix = f"{desired.project}/"
+    return {
+        name: View(
             name,
             desired.apps.get(name),
             recorded.apps.get(name, RecordedApp(name)),
@@ -66,280 +70,141 @@ def make_plan(desired: Desired, recorded: Recorded, observed: Observed, now: dat
         )
         for name in sorted(names)
         if name.startswith(prefix)
-    ]
-    removals = _removals(desired, views)
-    actions = [action for view in views for action in _decide(view, removals)]
-    return Plan(tuple(actions))
+    }
+
+
+def _next_moment(
+    views: Iterable[View], actions: Mapping[str, tuple[Action, ...]], now: datetime
+) -> datetime | None:
+    moments = [action.until for own in actions.values() for action in own]
+    moments += [next_rebuild(view) for view in views]
+    return min((one for one in moments if one is not None and one > now), default=None)
+
+
+def _note(view: View, actions: tuple[Action, ...]) -> Note:
+    """What `status` shall show of the app from now on."""
+    if view.recorded.in_flight:
+        return view.recorded.note
+    flaps = flaps_of(view)
+    lasting = next((action for action in actions if action.lasting), None)
+    if lasting is None:
+        return Note(flaps=flaps.count, flaps_until=flaps.until)
+    return Note(lasting.kind, lasting.cause, lasting.until, flaps.count, flaps.until)
 
 
 # -- one app ---------------------------------------------------------------------------------
 
 
-def _decide(view: _View, removals: _Removals) -> Iterator[Action]:
-    if view.desired is None:
-        yield from removals.decide(view)
-        return
-    action = _act(view, view.desired)
-    if action is not None:
-        yield action
-    if not view.recorded.in_flight and (action is None or action.kind != "hold"):
-        yield from _clean(view)
+@frozen
+class _Decision:
+    """What is decided for all apps together, and for the dependencies of the one at hand."""
+
+    removals: Removals
+    standings: dict[str, Standing]
+    views: Mapping[str, View]
+    former: Mapping[str, str]
+
+    def decide(self, view: View) -> Iterator[Action]:
+        """The actions of one app."""
+        if view.recorded.renamed_from:
+            cause = f"renamed from {view.recorded.renamed_from.partition('/')[2]}"
+            yield Action(view.app, "record", (cause,), renamed_from=view.recorded.renamed_from)
+        if view.desired is None:
+            yield from self.removals.decide(view)
+            return
+        action = self._act(view, view.desired)
+        if action is not None:
+            yield action
+        if not view.recorded.in_flight and (action is None or action.kind != "hold"):
+            yield from clean(view)
+
+    def _act(self, view: View, desired: DesiredApp) -> Action | None:
+        if view.recorded.in_flight:
+            return self._on_its_way(view, desired)
+        if held := self._name_taken(view, desired) or _held(view, desired):
+            return held
+        if broken(view):
+            return self._heal(view, desired)
+        if trouble := desired.trouble:
+            return Action(
+                view.app, "block", (trouble.reason,), passing=trouble.passing, todo=trouble.todo
+            )
+        return self._change(view, desired)
+
+    def _change(self, view: View, desired: DesiredApp) -> Action | None:
+        wanted = _wanted(view, desired)
+        if wanted is None or (wanted.kind == "record" and not wanted.containers):
+            due = rebuild(view, desired)
+            return self._gate(view, due) if due else wanted
+        return self._admit(view, wanted, target_hash(desired))
+
+    def _on_its_way(self, view: View, desired: DesiredApp) -> Action | None:
+        newest = view.recorded.in_flight[-1]
+        wait = Action(view.app, "wait", (f"deployment {newest.deployment} is {newest.status}",))
+        wanted = "" if desired.trouble else target_hash(desired)
+        coming = {one.target for one in view.recorded.in_flight if one.kind != "remove"}
+        by_hand = newest.forced or newest.kind not in DEPLOYING
+        if not wanted or wanted in coming or by_hand or _held(view, desired):
+            return wait
+        action = _wanted(view, desired)
+        if action is None or action.kind == "record":
+            return wait
+        admitted = self._admit(view, action, wanted)
+        return wait if admitted.kind == "hold" or admitted.after else admitted
+
+    def _heal(self, view: View, desired: DesiredApp) -> Action | None:
+        """A change that replaces the broken container anyway does both."""
+        due = None
+        if not desired.trouble and not hold_in_force(view, desired):
+            due = _wanted(view, desired)
+        if due is not None and (
+            "deploy" not in due.stages or self._admit(view, due, target_hash(desired)) is not due
+        ):
+            due = None
+        return heal(view, due, lambda action, target: self._admit(view, action, target))
+
+    def _name_taken(self, view: View, desired: DesiredApp) -> Action | None:
+        """Its former name is being deployed, or its name is still on another app's container."""
+        before = self.views.get(desired.previously)
+        if view.serving is None and before and before.recorded.in_flight:
+            return Action(view.app, "wait", (f"{before.name} is being deployed, and then renamed",))
+        if view.app not in self.former:
+            return None
+        other = self.former[view.app].partition("/")[2]
+        cause = f"the container of {other}, which was renamed, still carries this name"
+        todo = f"`reconcile deploy {other}` gives it one with its own name."
+        return Action(view.app, "block", (cause,), todo=todo)
+
+    # -- what stands in the way --------------------------------------------------------------
+
+    def _admit(self, view: View, action: Action, target: str) -> Action:
+        """The action, unless the same target has failed before, or its time hasn't come."""
+        failure = view.recorded.failures.get(target)
+        if failure is None or action.kind == "record":
+            return self._gate(view, action)
+        if failure.retry_at is None:
+            cause = f"failed before ({failure.deployment}): {failure.reason}"
+            todo = f"Push or edit something, or try the same again: `reconcile deploy {view.name}`."
+            return Action(view.app, "quarantine", (cause,), todo=todo)
+        if failure.retry_at > view.now and not view.retry_now:
+            cause = f"try {failure.attempts} failed: {failure.reason}"
+            return Action(view.app, "wait", (cause,), until=failure.retry_at)
+        retry = f"try {failure.attempts + 1} after: {failure.reason}"
+        return self._gate(view, replace(action, causes=(*action.causes, retry)))
+
+    def _gate(self, view: View, action: Action) -> Action:
+        return wait_for_dependencies(view, keep_to_windows(view, action), self.standings)
 
 
-def _act(view: _View, desired: DesiredApp) -> Action | None:
-    if view.recorded.in_flight:
-        return _on_its_way(view, desired)
-    if held := _held(view, desired):
-        return held
-    if heal := _heal(view, desired):
-        return heal
-    if desired.trouble:
-        trouble = desired.trouble
-        return Action(
-            view.app, "block", (trouble.reason,), passing=trouble.passing, todo=trouble.todo
-        )
-    change = _first(view, desired) if view.serving is None else _change(view, desired, view.serving)
-    return change and _admit(view, change, target_hash(desired))
+def _wanted(view: View, desired: DesiredApp) -> Action | None:
+    serving = view.serving
+    return first(view, desired) if serving is None else change(view, desired, serving)
 
 
-def _on_its_way(view: _View, desired: DesiredApp) -> Action | None:
-    newest = view.recorded.in_flight[-1]
-    wait = Action(view.app, "wait", (f"deployment {newest.deployment} is {newest.status}",))
-    wanted = "" if desired.trouble else target_hash(desired)
-    coming = {one.target for one in view.recorded.in_flight if one.kind != "remove"}
-    by_hand = newest.forced or newest.kind not in DEPLOYING
-    if not wanted or wanted in coming or by_hand or _held(view, desired):
-        return wait
-    change = _change(view, desired, view.serving) if view.serving else _first(view, desired)
-    if change is None or change.kind == "record":
-        return wait
-    return _admit(view, change, wanted)
-
-
-def _held(view: _View, desired: DesiredApp) -> Action | None:
+def _held(view: View, desired: DesiredApp) -> Action | None:
     if desired.suspended:
         return Action(view.app, "hold", ("suspended in the spec",))
-    hold = _hold_in_force(view, desired)
-    if hold is None or (hold.kind == "pinned" and _broken(view)):
+    hold = hold_in_force(view, desired)
+    if hold is None or (hold.kind == "pinned" and broken(view)):
         return None  # what it is pinned to is kept alive
     return Action(view.app, "hold", (hold.reason,), until=hold.until)
-
-
-def _hold_in_force(view: _View, desired: DesiredApp) -> Hold | None:
-    """A pin holds only against what was desired then."""
-    hold = view.recorded.hold
-    if hold is None or (hold.until is not None and hold.until <= view.now):
-        return None
-    pinned = hold.kind == "pinned" and not desired.trouble
-    return None if pinned and hold.target not in ("", target_hash(desired)) else hold
-
-
-# -- healing ---------------------------------------------------------------------------------
-
-
-def _heal(view: _View, desired: DesiredApp) -> Action | None:
-    """Bring back what is recorded, unless a change is due that replaces the container anyway."""
-    cause = _broken(view)
-    if not cause or view.serving is None:
-        return None
-    if not desired.trouble and not _hold_in_force(view, desired):
-        change = _change(view, desired, view.serving)
-        if change is not None and "deploy" in change.stages:
-            admitted = _admit(view, change, target_hash(desired))
-            if admitted is change:
-                return Action(view.app, change.kind, (*change.causes, cause), change.stages)
-    heal = Action(view.app, "heal", (cause,), ("deploy", "health"))
-    return _admit(view, heal, view.serving.target)
-
-
-def _broken(view: _View) -> str:
-    """Why what serves is broken, or an empty text."""
-    if view.serving is None:
-        return ""
-    container = _serving_container(view)
-    if container is None:
-        return "container is missing"
-    if container.state in ("exited", "dead"):
-        return f"container exited with {container.exit_code}"
-    if container.state != "running":
-        return f"container is {container.state}"
-    unhealthy = container.health == "unhealthy" and not _has_own_check(view.serving.settings)
-    return "container is unhealthy" if unhealthy else ""
-
-
-def _has_own_check(settings: Facts) -> bool:
-    """Whether the spec says how to check; the image's own HEALTHCHECK then means nothing."""
-    return any(
-        name.startswith(("health.http", "health.tcp", "health.command")) for name in settings
-    )
-
-
-def _serving_container(view: _View) -> Container | None:
-    """The container of the serving deployment; a running one where there are several."""
-    if view.serving is None:
-        return None
-    own = [c for c in view.containers if c.deployment == view.serving.deployment and not c.task]
-    return min(own, key=lambda container: container.state != "running", default=None)
-
-
-def _clean(view: _View) -> Iterator[Action]:
-    """Containers beside the one that serves. With nothing recorded, nothing is surely garbage."""
-    serving = _serving_container(view)
-    if serving is None or serving.state != "running":
-        return
-    extra = tuple(sorted(c.id for c in view.containers if c.id != serving.id))
-    if extra:
-        count = "1 container" if len(extra) == 1 else f"{len(extra)} containers"
-        yield Action(view.app, "clean", (f"{count} left over",), containers=extra)
-
-
-# -- changes ---------------------------------------------------------------------------------
-
-
-def _first(view: _View, desired: DesiredApp) -> Action:
-    adopted = _adoptable(view, desired)
-    if adopted is not None:
-        cause = f"container {adopted.id[:12]} already runs exactly this"
-        return Action(view.app, "record", (cause,), containers=(adopted.id,))
-    return _deploying(view, desired, ("not deployed yet",), new_image=True)
-
-
-def _adoptable(view: _View, desired: DesiredApp) -> Container | None:
-    """A running container that is what is desired, after the state was lost."""
-    wanted = build_hash(desired.build)
-    for container in view.containers:
-        healthy = container.health != "unhealthy" or _has_own_check(desired.settings)
-        works = container.state == "running" and healthy
-        same_run = container.run_hash == run_hash(container.image_id, desired.run)
-        verified = container.name == view.app.replace("/", "-")  # the name that settling gives
-        if works and verified and same_run and container.build_hash == wanted:
-            return container
-    return None
-
-
-def _change(view: _View, desired: DesiredApp, serving: Serving) -> Action | None:
-    build = _describe_build(desired, serving)
-    run = describe_changes(serving.run, desired.run)
-    if build or run:
-        return _deploying(view, desired, (*build, *run), new_image=bool(build))
-    if desired.push_to and desired.push_to != serving.pushed_to:
-        cause = (
-            f"push to {desired.push_to}" if not serving.pushed_to else "image.repository changed"
-        )
-        return Action(view.app, "push", (cause,), ("push",))
-    return _record(view, desired, serving)
-
-
-def _deploying(
-    view: _View, desired: DesiredApp, causes: tuple[str, ...], *, new_image: bool
-) -> Action:
-    push = ("push",) if desired.push_to else ()
-    swap = _swapping(desired)
-    if not new_image:
-        pushed = view.serving is not None and view.serving.pushed_to == desired.push_to
-        return Action(view.app, "restart", causes, (*(() if pushed else push), *swap))
-    if not desired.builds:
-        return Action(view.app, "deploy", causes, ("clone", *swap))
-    if build_hash(desired.build) in view.recorded.images:
-        return Action(view.app, "restart", causes, (*push, *swap))
-    return Action(view.app, "deploy", causes, ("clone", "build", *push, *swap))
-
-
-def _swapping(desired: DesiredApp) -> tuple[str, ...]:
-    """The stages from the image to the end."""
-    before = ("pre_deploy",) if "hooks.pre_deploy" in desired.settings else ()
-    after = ("post_deploy",) if "hooks.post_deploy" in desired.settings else ()
-    return (*before, "deploy", "health", *after)
-
-
-def _record(view: _View, desired: DesiredApp, serving: Serving) -> Action | None:
-    causes = describe_changes(serving.settings, desired.settings)
-    if desired.resolved != serving.resolved:
-        causes.insert(0, f"{_arrow(serving.resolved, desired.resolved)} touches nothing of it")
-    elif desired.revision != serving.revision:
-        causes.insert(0, "revision changed, and names the same")
-    return Action(view.app, "record", tuple(causes)) if causes else None
-
-
-def _describe_build(desired: DesiredApp, serving: Serving) -> list[str]:
-    """Changed source paths become one cause that names the revisions."""
-    changes = describe_changes(serving.build, desired.build)
-    touched = [c.removeprefix("source.").rpartition(" ")[0] for c in changes if _is_source(c)]
-    others = [change for change in changes if not _is_source(change)]
-    if not touched:
-        return others
-    where = [path for path in touched if path not in (".", "image")]
-    suffix = f" (touches {', '.join(where)})" if where else ""
-    return [_arrow(serving.resolved, desired.resolved) + suffix, *others]
-
-
-def _is_source(change: str) -> bool:
-    return change.startswith("source.")
-
-
-def _arrow(old: str, new: str) -> str:
-    return f"revision {short(old)} → {short(new)}" if old != new else f"revision {short(new)}"
-
-
-def short(resolved: str) -> str:
-    """The first 7 digits of a commit, 12 of a digest or tree, for people."""
-    prefix, colon, digits = resolved.rpartition(":")
-    return f"{prefix}{colon}{digits[:12]}" if colon else resolved[:7]
-
-
-def _admit(view: _View, action: Action, target: str) -> Action:
-    """The action, unless the same target has failed before."""
-    failure = view.recorded.failures.get(target)
-    if failure is None or action.kind == "record":
-        return action
-    if failure.retry_at is None:
-        cause = f"failed before ({failure.deployment}): {failure.reason}"
-        name = view.app.partition("/")[2] or view.app
-        todo = f"Push or edit something, or try the same again: `reconcile deploy {name}`."
-        return Action(view.app, "quarantine", (cause,), todo=todo)
-    if failure.retry_at > view.now and not view.retry_now:
-        cause = f"try {failure.attempts} failed: {failure.reason}"
-        return Action(view.app, "wait", (cause,), until=failure.retry_at)
-    retry = f"try {failure.attempts + 1} after: {failure.reason}"
-    return Action(view.app, action.kind, (*action.causes, retry), action.stages)
-
-
-# -- removing --------------------------------------------------------------------------------
-
-
-@frozen
-class _Removals:
-    """Whether apps that are gone from the spec may be removed; if not, why, and how to."""
-
-    refusal: str
-    todo: str = ""
-
-    def decide(self, view: _View) -> Iterator[Action]:
-        if view.recorded.in_flight:
-            newest = view.recorded.in_flight[-1]
-            cause = f"deployment {newest.deployment} is {newest.status}"
-            yield Action(view.app, "wait", (cause,))
-        elif view.containers or view.serving:
-            if self.refusal:
-                cause = f"gone from the spec; {self.refusal}"
-                yield Action(view.app, "keep", (cause,), todo=self.todo)
-            else:
-                yield Action(view.app, "remove", ("gone from the spec",), ("remove",))
-
-
-def _removals(desired: Desired, views: list[_View]) -> _Removals:
-    if not desired.prune:
-        return _Removals("kept, because pruning is off", "`reconcile apply --prune` removes it.")
-    present = [view for view in views if view.containers or view.serving]
-    gone = sum(view.desired is None for view in present)
-    limit = max(1, int(len(present) * REMOVAL_SHARE))
-    if desired.allow_removals is not None:
-        limit = max(limit, desired.allow_removals)
-    elif not desired.apps:
-        limit = 0  # an empty spec is an accident until somebody says otherwise
-    if gone > limit:
-        return _Removals(
-            f"kept, because {gone} removals at once are more than {limit}",
-            f"If that is meant: `reconcile apply --allow-removals {gone}`.",
-        )
-    return _Removals("")

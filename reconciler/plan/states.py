@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
+from reconciler.spec.models import Schedule, Window
 from reconciler.values import frozen
 
 Facts = Mapping[str, str]
@@ -26,11 +27,11 @@ class Trouble:
 
 @frozen
 class DesiredApp:
-    """What one app shall be. With `trouble`, only `app` and `suspended` count.
+    """What one app shall be. With `trouble`, nothing is known of its version and its facts.
 
     `build` facts say which image, `run` facts which container, `settings` what only this
     program reads. `push_to`: repository to push to, empty for none. `resolved`: full commit or
-    image digest.
+    image digest. `depends_on` and `previously` (empty for none) are full names of apps.
     """
 
     app: str
@@ -43,6 +44,10 @@ class DesiredApp:
     builds: bool = True
     suspended: bool = False
     trouble: Trouble | None = None
+    schedule: Schedule | None = None
+    windows: tuple[Window, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    previously: str = ""
 
 
 @frozen
@@ -116,11 +121,29 @@ class Hold:
 
 
 @frozen
+class Note:
+    """Why the loop leaves an app alone for now, as it was written down for people.
+
+    `kind`: of the action that says so, empty for none. `flaps`: how many times in a row it was
+    left alone because healing it didn't last, and `flaps_until` the end of the last of them.
+    """
+
+    kind: str = ""
+    cause: str = ""
+    until: datetime | None = None
+    flaps: int = 0
+    flaps_until: datetime | None = None
+
+
+@frozen
 class RecordedApp:
     """What the state remembers of one app.
 
     `images`: build hash → image id. `failures`: target hash (see `target_hash`) → how the last
-    try at it failed.
+    try at it failed. `heals`: when it was healed since its last other deployment, at least of the
+    last minutes. `built_at`: when a build of it was last asked for, of apps with a schedule.
+    `former`: names that its containers may still carry. `renamed_from`: the name under which all
+    this is still recorded.
     """
 
     app: str
@@ -129,6 +152,11 @@ class RecordedApp:
     in_flight: tuple[InFlight, ...] = ()
     hold: Hold | None = None
     images: Mapping[str, str] = field(default_factory=dict)
+    heals: tuple[datetime, ...] = ()
+    built_at: datetime | None = None
+    note: Note = field(default_factory=Note)
+    former: tuple[str, ...] = ()
+    renamed_from: str = ""
 
 
 @frozen
@@ -140,7 +168,7 @@ class Recorded:
 
 @frozen
 class Container:
-    """A container as one list call shows it.
+    """A container as one list call shows it. `app` is what its label says, a former name maybe.
 
     `state`: created, running, paused, restarting, removing, exited, dead.
     `health`: healthy, unhealthy, starting, or empty where the image has no check.

@@ -5,7 +5,7 @@ each other or claim a name.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from reconciler.spec.messages import near_miss
 from reconciler.spec.models import App
@@ -82,35 +82,29 @@ def _check_dependencies(apps: Mapping[str, Checkable], to: Reading) -> None:
             elif other not in apps:
                 hint = near_miss(other, apps)
                 to.wrong(_item(one, index), at, f"there is no app {other}", hint)
-    for first, *others in find_cycles({name: one.app.depends_on for name, one in apps.items()}):
-        way = " → ".join((first, *others, first))
-        index = apps[first].app.depends_on.index((*others, first)[0])
+    needs = {name: [*one.app.depends_on] for name, one in apps.items()}
+    for first, second, way in find_cycles(needs):
+        index = apps[first].app.depends_on.index(second)
         at = f"apps.{first}.depends_on[{index}]"
         to.wrong(_item(apps[first], index), at, f"these apps wait for each other: {way}")
 
 
-def find_cycles(needs: Mapping[str, tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Chains of at least two names of which each needs the next, and the last the first."""
-    done: set[str] = set()
-    cycles = []
-    for start in needs:
-        way: dict[str, None] = {}
-        steps = [(start, iter(needs[start]))] if start not in done else []
-        way.update((name, None) for name, _ in steps)
-        while steps:
-            name, rest = steps[-1]
-            other = next((one for one in rest if one in needs and one != name), None)
-            if other is None:
-                steps.pop()
-                way.pop(name)
-                done.add(name)
-            elif other in way:
-                chain = [*way]
-                cycles.append(tuple(chain[chain.index(other) :]))
-            elif other not in done:
-                way[other] = None
-                steps.append((other, iter(needs[other])))
-    return cycles
+def find_cycles(needs: Mapping[str, list[str]]) -> Iterator[tuple[str, str, str]]:
+    """For each chain that ends where it begins, one link of it and the chain as text."""
+    left = {name: [one for one in others if one != name] for name, others in needs.items()}
+    if not any(left.values()):
+        return
+    from graphlib import CycleError, TopologicalSorter
+
+    while True:
+        try:
+            TopologicalSorter(left).prepare()
+        except CycleError as error:
+            chain: list[str] = error.args[1][::-1]  # each needs the next, the last is the first
+            yield chain[0], chain[1], " → ".join(chain)
+            left[chain[0]].remove(chain[1])
+        else:
+            return
 
 
 def _field(one: Checkable, name: str) -> Node:

@@ -178,7 +178,7 @@ def test_container_removed_is_healed_without_a_build(shop: Shop) -> None:
     assert shop.answer() == "one"
     assert shop.images() == images
     row = shop.history()[0]
-    assert (row["kind"], row["cause"]) == ("heal", "container is missing")
+    assert (row["kind"], row["cause"]) == ("heal", "container was removed")
     assert shop.stages(row) == ["deploy", "health"]
 
 
@@ -187,7 +187,7 @@ def test_container_stopped_is_healed(shop: Shop) -> None:
     shop.apply()
     shop.engine.docker("kill", shop.container_id())
     shop.apply()
-    assert shop.history()[0]["cause"] == "container exited with 137"
+    assert shop.history()[0]["cause"] == "container exited with 137 (killed)"
     assert shop.answer() == "one"
 
 

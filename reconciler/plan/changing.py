@@ -1,0 +1,99 @@
+"""What differs between desired and recorded, and the least work that takes one to the other."""
+
+from __future__ import annotations
+
+from reconciler.plan.actions import Action
+from reconciler.plan.facts import describe_changes
+from reconciler.plan.hashes import build_hash, run_hash
+from reconciler.plan.healing import adoptable
+from reconciler.plan.states import Container, DesiredApp, Serving
+from reconciler.plan.view import View
+
+
+def first(view: View, desired: DesiredApp) -> Action:
+    """What an app needs that nothing is recorded of."""
+    adopted = adoptable(view, desired, lambda container: _is_same(container, desired))
+    if adopted is not None:
+        cause = f"container {adopted.id[:12]} already runs exactly this"
+        return Action(view.app, "record", (cause,), containers=(adopted.id,))
+    return _deploying(view, desired, ("not deployed yet",), new_image=True)
+
+
+def _is_same(container: Container, desired: DesiredApp) -> bool:
+    same_run = container.run_hash == run_hash(container.image_id, desired.run)
+    return same_run and container.build_hash == build_hash(desired.build)
+
+
+def change(view: View, desired: DesiredApp, serving: Serving) -> Action | None:
+    """What takes an app from what serves to what is desired; None when they are the same."""
+    build = _describe_build(desired, serving)
+    run = describe_changes(serving.run, desired.run)
+    if build or run:
+        return _deploying(view, desired, (*build, *run), new_image=bool(build))
+    if desired.push_to and desired.push_to != serving.pushed_to:
+        cause = (
+            f"push to {desired.push_to}" if not serving.pushed_to else "image.repository changed"
+        )
+        return Action(view.app, "push", (cause,), ("push",))
+    return _record(view, desired, serving)
+
+
+def _deploying(
+    view: View, desired: DesiredApp, causes: tuple[str, ...], *, new_image: bool
+) -> Action:
+    push, swap = pushing(desired), swapping(desired)
+    if not new_image:
+        pushed = view.serving is not None and view.serving.pushed_to == desired.push_to
+        return Action(view.app, "restart", causes, (*(() if pushed else push), *swap))
+    if not desired.builds:
+        return Action(view.app, "deploy", causes, ("clone", *swap))
+    if build_hash(desired.build) in view.recorded.images:
+        return Action(view.app, "restart", causes, (*push, *swap))
+    return Action(view.app, "deploy", causes, ("clone", "build", *push, *swap))
+
+
+def pushing(desired: DesiredApp) -> tuple[str, ...]:
+    """The stage between the build and the swap."""
+    return ("push",) if desired.push_to else ()
+
+
+def swapping(desired: DesiredApp) -> tuple[str, ...]:
+    """The stages from the image to the end."""
+    before = ("pre_deploy",) if "hooks.pre_deploy" in desired.settings else ()
+    after = ("post_deploy",) if "hooks.post_deploy" in desired.settings else ()
+    return (*before, "deploy", "health", *after)
+
+
+def _record(view: View, desired: DesiredApp, serving: Serving) -> Action | None:
+    causes = describe_changes(serving.settings, desired.settings)
+    if desired.resolved != serving.resolved:
+        causes.insert(0, f"{_arrow(serving.resolved, desired.resolved)} touches nothing of it")
+    elif desired.revision != serving.revision:
+        causes.insert(0, "revision changed, and names the same")
+    return Action(view.app, "record", tuple(causes)) if causes else None
+
+
+def _describe_build(desired: DesiredApp, serving: Serving) -> list[str]:
+    """Changed source paths become one cause that names the revisions."""
+    changes = describe_changes(serving.build, desired.build)
+    touched = [c.removeprefix("source.").rpartition(" ")[0] for c in changes if _is_source(c)]
+    others = [change for change in changes if not _is_source(change)]
+    if not touched:
+        return others
+    where = [path for path in touched if path not in (".", "image")]
+    suffix = f" (touches {', '.join(where)})" if where else ""
+    return [_arrow(serving.resolved, desired.resolved) + suffix, *others]
+
+
+def _is_source(change: str) -> bool:
+    return change.startswith("source.")
+
+
+def _arrow(old: str, new: str) -> str:
+    return f"revision {short(old)} → {short(new)}" if old != new else f"revision {short(new)}"
+
+
+def short(resolved: str) -> str:
+    """The first 7 digits of a commit, 12 of a digest or tree, for people."""
+    prefix, colon, digits = resolved.rpartition(":")
+    return f"{prefix}{colon}{digits[:12]}" if colon else resolved[:7]

@@ -1,0 +1,137 @@
+"""What serves is broken: why, whether it is healed or left alone, and what is left over.
+
+An app that was healed `MOST_HEALS` times within `CALM` is flapping: healing doesn't help. It is
+left alone for a pause, healed once, and if that doesn't last left alone for a longer one. This
+ends when it has run for `CALM` after a pause, or with any other successful deployment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from signal import Signals
+
+from reconciler.plan.actions import Action
+from reconciler.plan.states import Container, DesiredApp
+from reconciler.plan.view import View, has_own_check
+from reconciler.values import frozen
+
+MOST_HEALS = 5
+CALM = timedelta(minutes=5)
+FIRST_PAUSE = timedelta(minutes=5)
+LONGEST_PAUSE = timedelta(hours=1)
+
+_SIGNALLED = 128
+
+
+def broken(view: View) -> str:
+    """Why what serves is broken, or an empty text."""
+    if view.serving is None:
+        return ""
+    container = view.serving_container
+    if container is None:
+        return "container was removed"
+    if container.state != "running":
+        return say_end(container)
+    unhealthy = container.health == "unhealthy" and not has_own_check(view.serving.settings)
+    return "container is unhealthy" if unhealthy else ""
+
+
+def say_end(container: Container, *, out_of_memory: bool = False) -> str:
+    """Why a container doesn't run, such as `container exited with 137 (killed)`."""
+    if container.exit_code is None:
+        return f"container is {container.state}"
+    again = ", and is started again and again" if container.state == "restarting" else ""
+    return f"container exited with {describe_exit(container.exit_code, out_of_memory)}{again}"
+
+
+def describe_exit(code: int, out_of_memory: bool) -> str:
+    """`1`, `137 (killed)`, `137 (out of memory)`, `143 (SIGTERM)`."""
+    if out_of_memory:
+        return f"{code} (out of memory)"
+    number = code - _SIGNALLED
+    if number == Signals.SIGKILL:
+        return f"{code} (killed)"
+    return f"{code} ({Signals(number).name})" if number in _SIGNALS else str(code)
+
+
+_SIGNALS = frozenset(Signals)
+
+
+def heal(
+    view: View, change: Action | None, admit: Callable[[Action, str], Action]
+) -> Action | None:
+    """Bring back what is recorded, unless `change` is due, which replaces the container anyway.
+
+    `admit`: what stands in the way of an action that reaches a target.
+    """
+    cause = broken(view)
+    if not cause or view.serving is None:
+        return None
+    if change is not None:
+        return Action(view.app, change.kind, (*change.causes, cause), change.stages)
+    flaps = flaps_of(view)
+    if flaps.until is not None and view.now < flaps.until and not view.retry_now:
+        return _leave_alone(view, flaps, cause)
+    return admit(Action(view.app, "heal", (cause,), ("deploy", "health")), view.serving.target)
+
+
+@frozen
+class Flaps:
+    """How many pauses in a row were needed, and when the last one ends."""
+
+    count: int = 0
+    until: datetime | None = None
+
+
+def flaps_of(view: View) -> Flaps:
+    """Whether the app flaps, by its heals and by what was noted when it last did."""
+    note = view.recorded.note
+    known = Flaps(note.flaps, note.flaps_until)
+    recent = [moment for moment in view.recorded.heals if moment > view.now - CALM]
+    if known.until is None:
+        due = broken(view) and len(recent) >= MOST_HEALS
+        return _pause(1, max(recent)) if due else known
+    if not broken(view):
+        over = not recent and view.now >= known.until
+        return Flaps() if over else known
+    tried = [moment for moment in recent if moment >= known.until]
+    return _pause(known.count + 1, max(tried)) if tried else known
+
+
+def _pause(count: int, healed: datetime) -> Flaps:
+    return Flaps(count, healed + min(FIRST_PAUSE * 2 ** min(count - 1, 10), LONGEST_PAUSE))
+
+
+def _leave_alone(view: View, flaps: Flaps, cause: str) -> Action:
+    often = f"healed {MOST_HEALS} times in {CALM.seconds // 60} minutes, and broken again"
+    if flaps.count > 1:
+        often = f"broken again after each of {flaps.count - 1} pauses"
+    todo = f"Look at `reconcile logs {view.name} --container`, or deploy another version."
+    return Action(
+        view.app, "wait", (f"{often}: {cause}",), until=flaps.until, todo=todo, lasting=True
+    )
+
+
+def adoptable(
+    view: View, desired: DesiredApp, same: Callable[[Container], bool]
+) -> Container | None:
+    """A running container that is what is desired, after the state was lost. `same`: by hashes."""
+    for container in view.containers:
+        healthy = container.health != "unhealthy" or has_own_check(desired.settings)
+        works = container.state == "running" and healthy
+        verified = container.name == container.app.replace("/", "-")  # the name settling gives
+        if works and verified and same(container):
+            return container
+    return None
+
+
+def clean(view: View) -> Iterator[Action]:
+    """Containers beside the one that serves. With nothing recorded, nothing is surely garbage."""
+    serving = view.serving_container
+    if serving is None or serving.state != "running":
+        return
+    extra = tuple(sorted(c.id for c in view.containers if c.id != serving.id))
+    if extra:
+        count = "1 container" if len(extra) == 1 else f"{len(extra)} containers"
+        yield Action(view.app, "clean", (f"{count} left over",), containers=extra)
