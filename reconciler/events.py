@@ -7,6 +7,7 @@ Kinds, and what `data` holds beside `app` and `deployment`:
     stage       stage, status: running | done | skipped | failed, seconds
     finished    outcome, reason, seconds
     progress    stage, text      (only shown, never stored)
+    held_back   action, cause    (from now on the loop leaves the app alone for a while)
     recorded    cause            (a pass wrote something down without a deployment)
     notice      status: sent | failed | dropped, title, reason      (of a message to people)
 

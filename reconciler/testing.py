@@ -110,6 +110,10 @@ class FakeRuntime:
                     apps[app] = (*apps.get(app, ()), _observed(container))
         return Observed(apps)
 
+    def instance(self, app: str, container: str) -> FakeInstance:  # noqa: ARG002
+        """One container, for a closer look."""
+        return FakeInstance(self, self.containers[container])
+
     def deploy(self, workload: Workload, job: Job) -> FakeInstance:
         """Create, stop and set aside, start; a repeat goes on where it ended."""
         job.cancel.check()
@@ -201,11 +205,13 @@ class FakeRuntime:
             return sorted(self.containers.values(), key=lambda c: -c.created)
 
     def _of(self, workload: Workload) -> FakeContainer | None:
-        own = (c for c in self._newest_first() if c.workload.app == workload.app)
+        names = (workload.app, *workload.former)
+        own = (c for c in self._newest_first() if c.workload.app in names)
         return next((c for c in own if c.workload.deployment == workload.deployment), None)
 
     def _others(self, workload: Workload) -> list[FakeContainer]:
-        own = (c for c in self._newest_first() if c.workload.app == workload.app)
+        names = (workload.app, *workload.former)
+        own = (c for c in self._newest_first() if c.workload.app in names)
         return [c for c in own if c.workload.deployment != workload.deployment]
 
     def _change(self, verb: str, container: FakeContainer, job: Job, *, state: str = "") -> None:

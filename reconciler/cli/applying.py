@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 MOST_PASSES = 3
+"""What others asked for may have led elsewhere than the spec says; and each link of a chain of
+dependencies is one pass more."""
 NOTIFY_SECONDS = 6.0
 
 
@@ -60,7 +62,7 @@ def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: boo
         open_tools(options.state_dir, listen) as tools,
     ):
         rows: list[Deployment] = []
-        for _ in range(MOST_PASSES):
+        for _ in range(MOST_PASSES + len(loaded.spec.apps)):
             done = run_pass(tools, loaded, policy, "apply")
             ours = [row.id for row in done.queued]
             ids = [*ours, *done.on_their_way]
@@ -73,8 +75,8 @@ def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: boo
                 from reconciler.engine.worker import Workers
 
                 rows += Workers(tools, loaded.spec.concurrency, ids, ours).run_to_end()
-            if not wait or not done.on_their_way:
-                break  # what others asked for may have led elsewhere than the spec says
+            if not wait or not (done.on_their_way or done.snapshot.plan.chained):
+                break
         if loaded.spec.notify:
             _notify(tools, loaded, done)
         if options.json:

@@ -12,6 +12,7 @@ from reconciler.plan.actions import CHANGING, UNSETTLED, Action, Plan
 SIGNS = {
     "deploy": "~",
     "restart": "~",
+    "redeploy": "~",
     "push": "~",
     "heal": "+",
     "remove": "-",
@@ -40,9 +41,10 @@ def plan(
     + heal            the container is missing or broken; the same again
     ~ deploy          a new image: clone, build, push, deploy, health
     ~ restart, push   from an image that is there already
+    ~ redeploy        the same version, built again on fresh base images
     - remove, clean   containers that nothing wants any more
     · record          only written down; nothing restarts
-    = hold, keep      a person or a limit says: leave it
+    = hold, keep      a person, a window or a limit says: leave it
     ! block           source, secret or host is away
     ! quarantine      failed before, and nothing has changed since
     """

@@ -70,7 +70,7 @@ def _print_configuration(entry: Document) -> None:
     """What is in force of a repository, and why nothing newer is."""
     if not entry["revision"]:
         return
-    from reconciler.plan.planner import short
+    from reconciler.plan.changing import short
 
     click.echo(f"{entry['place']} at {short(entry['revision'])}")
     if entry["problem"]:
@@ -84,6 +84,8 @@ def _print(document: Document) -> None:
     rows = []
     for entry in document["apps"]:
         note = entry["reason"] if entry["status"] == "error" else entry["cause"]
+        if entry["held_back"]:
+            note = entry["held_back"]
         if entry["hold"]:
             note = f"held: {entry['hold']}"
         if not entry["in_spec"]:

@@ -111,8 +111,9 @@ class Passes:
 
 
 def next_moment(done: Pass, memory: VersionMemory) -> datetime | None:
-    """When something ends by itself: a wait, a hold, or the pause of a host that failed."""
-    times = [action.until for action in done.snapshot.plan.actions if action.until]
+    """When time alone brings something: by the plan, or the end of the pause of a failed host."""
+    planned = done.snapshot.plan.next_at
+    times = [planned] if planned else []
     pause = memory.next_at()
     if pause is not None:
         times.append(datetime.fromtimestamp(pause, UTC))

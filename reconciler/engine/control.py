@@ -6,9 +6,11 @@ import os
 import signal
 import time
 from dataclasses import field, replace
+from datetime import UTC, datetime
 
 from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
+from reconciler.engine.handover import prepare_by_hand
 from reconciler.engine.requests import TITLES, Asked, repeat_request, target_request
 from reconciler.engine.worker import Leases
 from reconciler.errors import Stopped, UsageError
@@ -19,6 +21,7 @@ from reconciler.pipeline.ending import stop_reason
 from reconciler.pipeline.runner import run_deployment
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.hashes import target_hash
+from reconciler.plan.windows import is_open
 from reconciler.source.base import Resolved
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.apps import HoldRow, set_hold
@@ -53,6 +56,7 @@ def deploy(
 
     Another revision than the spec's pins the app there. Raises what resolving it raises.
     """
+    prepare_by_hand(tools, loaded, app)
     resolver = _resolver(tools, loaded, words.job)
     target = _without_trouble(resolver.resolve([app])[app], tolerate=revision is not None)
     chosen = target
@@ -62,7 +66,9 @@ def deploy(
     asked = Asked(
         "deploy",
         words.trigger,
-        "asked for by hand" + (f": revision {revision}" if revision else ""),
+        "asked for by hand"
+        + (f": revision {revision}" if revision else "")
+        + _outside(tools, loaded, app),
         title=words.title or TITLES["deploy"],
         description=words.description,
         force=True,
@@ -86,6 +92,7 @@ def redeploy(
     tools: Tools, loaded: LoadedSpec, app: str, words: Words, rebuild: Rebuild
 ) -> Deployment:
     """Ask for the version that serves now, rebuilt with the current configuration."""
+    prepare_by_hand(tools, loaded, app)
     served = _serving(tools, app)
     request = served.read_request()
     known = Resolved(request.resolved, request.revision, request.reference)
@@ -94,7 +101,7 @@ def redeploy(
     asked = Asked(
         "redeploy",
         words.trigger,
-        "asked for by hand",
+        "asked for by hand" + _outside(tools, loaded, app),
         title=words.title or TITLES["redeploy"],
         description=words.description,
         force=True,
@@ -116,13 +123,14 @@ def rollback(
 
     `to`: its id; default: the last one that ran something else than what serves now.
     """
+    prepare_by_hand(tools, loaded, app)
     served = _serving(tools, app)
     earlier = _find_earlier(tools, app, served, to)
     target = _resolver(tools, loaded, words.job).resolve([app])[app]
     asked = Asked(
         "rollback",
         words.trigger,
-        f"back to {earlier.id} by hand",
+        f"back to {earlier.id} by hand" + _outside(tools, loaded, app),
         ("deploy", "health"),
         title=words.title or f"Rollback to {earlier.id}",
         description=words.description,
@@ -130,6 +138,13 @@ def rollback(
     pin = f"rolled back to {earlier.id} by hand"
     request = replace(repeat_request(earlier, asked), pin=pin, pin_against=_target_of(target))
     return _put(tools, request, words.job)
+
+
+def _outside(tools: Tools, loaded: LoadedSpec, app: str) -> str:
+    """For history: a person needn't wait for the app's windows."""
+    windows = loaded.spec.apps[app.partition("/")[2]].windows
+    now = datetime.fromtimestamp(tools.clock(), UTC)
+    return ", outside its windows" if windows and not is_open(windows, now) else ""
 
 
 def _resolver(tools: Tools, loaded: LoadedSpec, job: Job) -> Resolver:

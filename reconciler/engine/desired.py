@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError, Transient
@@ -19,7 +19,7 @@ from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
 from reconciler.source.memory import VersionMemory
 from reconciler.spec.loaded import LoadedSpec
-from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource
+from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource, Schedule
 from reconciler.values import frozen
 
 Found = tuple[Resolved, Content] | ReconcilerError
@@ -148,11 +148,11 @@ class Resolver:
             env = read_env(name, app, self.tools.secrets(base_dir))
         except ReconcilerError as error:
             trouble = Trouble(error.what, error.todo, isinstance(error, Transient))
-            desired = DesiredApp(name, suspended=app.suspend, trouble=trouble)
+            desired = replace(_bound(name, app), trouble=trouble)
             return Target(app, base_dir, desired, error=error)
         prints = fingerprint_env(app, env, self.tools.store.fingerprint_key())
-        desired = DesiredApp(
-            app=name,
+        desired = replace(
+            _bound(name, app),
             revision=app.revision or resolved.name,
             resolved=resolved.id,
             build=build_facts(app, content, prints),
@@ -160,9 +160,21 @@ class Resolver:
             settings=setting_facts(app),
             push_to=app.image.repository if app.image and app.image.push else "",
             builds=not isinstance(app.source, ImageSource),
-            suspended=app.suspend,
         )
         return Target(app, base_dir, desired, resolved, content, spec_revision=self.loaded.revision)
+
+
+def _bound(name: str, app: App) -> DesiredApp:
+    """What holds for an app whatever its version is: when, after what, under which name."""
+    project, schedule = name.partition("/")[0], app.schedule
+    return DesiredApp(
+        app=name,
+        suspended=app.suspend,
+        schedule=Schedule(cron=schedule) if isinstance(schedule, str) else schedule,
+        windows=app.windows,
+        depends_on=tuple(f"{project}/{other}" for other in app.depends_on),
+        previously=f"{project}/{app.previously}" if app.previously else "",
+    )
 
 
 def make_desired(loaded: LoadedSpec, targets: Mapping[str, Target], policy: Policy) -> Desired:

@@ -12,6 +12,7 @@ from typing import Any
 
 from reconciler.errors import ReconcilerError, SpecError
 from reconciler.plan.actions import Action, Plan
+from reconciler.plan.renaming import assign_containers
 from reconciler.plan.states import Container, Observed
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.configurations import find_configuration
@@ -109,7 +110,8 @@ def status_document(
     engine doesn't answer.
     """
     rows = {row.app: row for row in store.list_apps(project)}
-    seen = observed.apps if observed else {}
+    owners = {old: row.app for row in rows.values() for old in row.former}
+    seen = assign_containers(owners, observed).apps if observed else {}
     kept = {app for app, row in rows.items() if row.serving or row.status == "running"}
     names = sorted({*wanted, *kept, *seen})
     running = {row.app: row for row in store.unfinished() if row.status == "running"}
@@ -135,6 +137,7 @@ def _app(
     own = (c for c in containers if row and c.deployment == row.serving and not c.task)
     serving = next(own, None)
     held = row if row and _is_held(row) else None
+    noted = row if row and row.status != "running" else None
     return {
         "name": name.partition("/")[2],
         "status": row.status if row else "idle",
@@ -151,6 +154,8 @@ def _app(
         "reason": latest.reason if latest else "",
         "hold": held.hold_reason if held else "",
         "hold_until": iso(held.hold_until) if held else None,
+        "held_back": noted.note if noted else "",
+        "held_back_until": iso(noted.note_until) if noted else None,
         "updated_at": iso(latest.finished_at or latest.started_at or latest.queued_at)
         if latest
         else None,

@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from reconciler import queue
 from reconciler.engine.desired import Target
+from reconciler.engine.handover import hand_over, settle
 from reconciler.engine.requests import Asked, heal_request, remove_request, target_request
 from reconciler.engine.snapshot import Snapshot
 from reconciler.errors import ReconcilerError
 from reconciler.events import Event
-from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import DEPLOYING, Action
 from reconciler.plan.hashes import build_hash
-from reconciler.plan.states import Container
-from reconciler.runtime.base import Workload
-from reconciler.spec.models import App
-from reconciler.spec.plain import from_plain
-from reconciler.state.apps import Version, adopt, record_version
+from reconciler.plan.healing import say_end
+from reconciler.plan.states import Container, Note, RecordedApp
+from reconciler.state.apps import (
+    Version,
+    adopt,
+    ensure_app,
+    record_version,
+    set_note,
+    set_status,
+    show_last_status,
+)
 from reconciler.state.records import Deployment, Request
+from reconciler.state.store import add_events
 from reconciler.values import frozen
 
 
@@ -38,14 +46,20 @@ class Enqueuer:
         if action.kind in DEPLOYING:
             request = self._request(action)
             return queue.put(self.tools.store, request, self.tools.clock())
-        if action.kind == "record":
+        if action.renamed_from:
+            hand_over(self.tools, action.renamed_from, action.app)
+            self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))
+        elif action.kind == "record":
             self._record(action)
         elif action.kind == "clean":
             self._clean(action)
         return None
 
     def _request(self, action: Action) -> Request:
-        asked = Asked(action.kind, self.trigger, action.cause, stages=action.stages)
+        if action.kind == "redeploy":
+            return self._refresh(action)
+        cause = self._refine(action)
+        asked = Asked(action.kind, self.trigger, cause, stages=action.stages)
         if action.kind in ("deploy", "restart"):
             target = self.snapshot.targets[action.app]
             return target_request(target, asked, self._known_image(action, target))
@@ -58,6 +72,54 @@ class Enqueuer:
             return heal_request(served, asked)
         request = remove_request(action.app, served, asked)
         return replace(request, spec_revision=self.snapshot.spec_revision)
+
+    def _refresh(self, action: Action) -> Request:
+        """Built again on fresh base images; the container stays when that changes nothing."""
+        asked = Asked(
+            "redeploy",
+            "schedule",
+            action.cause,
+            action.stages,
+            title="Scheduled rebuild",
+            force=True,
+            pull=True,
+        )
+        request = target_request(self.snapshot.targets[action.app], asked)
+        return replace(request, keep_same=True)
+
+    def _refine(self, action: Action) -> str:
+        """The cause, with what only an inspection of the broken container shows."""
+        for container in self.snapshot.observed.apps.get(action.app, ()):
+            said = say_end(container)
+            if container.exit_code and said in action.causes:
+                with suppress(ReconcilerError):
+                    instance = self.tools.runtime.instance(action.app, container.id)
+                    if instance.inspect().oom_killed:
+                        better = say_end(container, out_of_memory=True)
+                        return action.cause.replace(said, better)
+        return action.cause
+
+    def write_notes(self) -> None:
+        """Why apps are left alone for now, where that has changed."""
+        notes = self.snapshot.plan.notes
+        if not notes:
+            return
+        now = self.tools.clock()
+        with self.tools.store.transaction() as connection:
+            for app, note in notes.items():
+                self._write_note(connection, app, note, now)
+
+    def _write_note(self, connection: sqlite3.Connection, app: str, note: Note, now: float) -> None:
+        known = self.snapshot.recorded.apps.get(app, RecordedApp(app)).note
+        ensure_app(connection, app)
+        set_note(connection, app, note)
+        if note.cause and note.cause != known.cause:
+            event = Event("held_back", app, data={"action": note.kind, "cause": note.cause})
+            add_events(connection, now, [event])
+        if note.flaps > known.flaps:
+            set_status(connection, app, "error")
+        elif known.flaps and not note.flaps:
+            show_last_status(connection, app)
 
     def _known_image(self, action: Action, target: Target) -> str:
         """For a restart, the image that serves now or was built before."""
@@ -97,11 +159,5 @@ class Enqueuer:
         served = self._served(action.app)
         if served is None:
             return
-        request = served.read_request()
-        app = from_plain(App, request.spec)
-        workload = Workload(action.app, served.id, served.image_id, app, {}, Path(request.base_dir))
-        try:
-            self.tools.runtime.settle(workload, Job(action.app))
-        except ReconcilerError:
-            return  # left over for the next pass; nothing depends on it
-        self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))
+        if settle(self.tools, served):
+            self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))

@@ -18,6 +18,7 @@ from reconciler.spec.loaded import LoadedSpec
 NEXT = {
     "deploy": "The next pass deploys it",
     "restart": "The next pass restarts it from an image that is there",
+    "redeploy": "The next pass builds it again",
     "push": "The next pass pushes its image",
     "heal": "The next pass puts it right",
     "remove": "The next pass removes it",

@@ -12,7 +12,8 @@ def read_output(tools: Tools, app: str, lines: int) -> list[str]:
     Raises `UsageError` when there is none, and `EngineUnavailable`.
     """
     observed = tools.runtime.observe(app.partition("/")[0])
-    containers = observed.apps.get(app, ())
+    names = (app, *tools.store.former_names(app))
+    containers = [one for name in names for one in observed.apps.get(name, ())]
     if not containers:
         raise UsageError(f"{app} has no container", todo="`reconcile explain` says why.")
     chosen = next((one for one in containers if one.state == "running"), containers[0])

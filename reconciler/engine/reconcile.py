@@ -34,7 +34,7 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
     """
     with locked(tools.store.directory / "pass.lock", Job(), LOCK_SECONDS):
         snapshot = take_snapshot(tools, loaded, policy)
-        if not snapshot.plan.actions:
+        if not snapshot.plan.actions and not snapshot.plan.notes:
             return Pass(snapshot, (), ())
         from reconciler.engine.enqueue import Enqueuer
 
@@ -42,11 +42,12 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
         # What goes may hold the port of what comes.
         actions = sorted(snapshot.plan.actions, key=lambda action: action.kind != "remove")
         queued = [row for action in actions if (row := enqueuer.apply(action))]
+        enqueuer.write_notes()
     due = {row.app for row in queued}
     waiting = [
         deployment.deployment
         for action in snapshot.plan.actions
         if action.kind == "wait" and action.app not in due
-        for deployment in snapshot.recorded.apps[action.app].in_flight
+        for deployment in snapshot.in_flight(action.app)
     ]
     return Pass(snapshot, tuple(queued), tuple(waiting))

@@ -70,6 +70,7 @@ def repeat_request(row: Deployment, asked: Asked) -> Request:
         force=False,
         no_cache=False,
         pull=False,
+        keep_same=False,
     )
 
 

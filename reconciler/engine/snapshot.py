@@ -11,8 +11,10 @@ from reconciler.errors import ReconcilerError
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import Plan
+from reconciler.plan.healing import CALM
 from reconciler.plan.planner import make_plan
-from reconciler.plan.states import Observed, Recorded
+from reconciler.plan.renaming import follow_renames
+from reconciler.plan.states import InFlight, Observed, Recorded
 from reconciler.source.fanout import ask_all
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.recorded import read_recorded
@@ -21,13 +23,21 @@ from reconciler.values import frozen
 
 @frozen
 class Snapshot:
-    """The three states, the targets behind desired, the spec's revision, and the plan."""
+    """The three states, the targets behind desired, the spec's revision, and the plan.
+
+    Renamed apps have their new names everywhere.
+    """
 
     targets: Mapping[str, Target]
     recorded: Recorded
     observed: Observed
     plan: Plan
     spec_revision: str = ""
+
+    def in_flight(self, app: str) -> tuple[InFlight, ...]:
+        """Deployments of an app that were on their way before."""
+        recorded = self.recorded.apps.get(app)
+        return recorded.in_flight if recorded else ()
 
 
 def take_snapshot(
@@ -38,9 +48,11 @@ def take_snapshot(
     Raises `EngineUnavailable` when the engine can't be observed; errors of single apps are
     `block` actions in the plan.
     """
-    project = loaded.spec.project
-    names = [f"{project}/{name}" for name in loaded.spec.apps]
-    recorded = read_recorded(tools.store, project)
+    project, apps = loaded.spec.project, loaded.spec.apps
+    names = [f"{project}/{name}" for name in apps]
+    now = datetime.fromtimestamp(tools.clock(), UTC)
+    scheduled = [name for name in names if apps[name.partition("/")[2]].schedule]
+    recorded = read_recorded(tools.store, project, (now - CALM).timestamp(), scheduled)
     resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory)
     questions: dict[str, Callable[[], Any]] = {
         "observed": lambda: tools.runtime.observe(project),
@@ -51,6 +63,7 @@ def take_snapshot(
         if isinstance(answer, ReconcilerError):
             raise answer
     targets, observed = answers["targets"], answers["observed"]
-    now = datetime.fromtimestamp(tools.clock(), UTC)
-    plan = make_plan(make_desired(loaded, targets, policy), recorded, observed, now)
+    desired = make_desired(loaded, targets, policy)
+    recorded, observed = follow_renames(desired, recorded, observed)
+    plan = make_plan(desired, recorded, observed, now)
     return Snapshot(targets, recorded, observed, plan, loaded.revision)

@@ -104,12 +104,19 @@ def _read_image(entry: Mapping[str, Any]) -> BuiltImage:
 
 def image_id_of(engine: Engine, reference: str) -> str | None:
     """The id (`sha256:…`) of a local image by id, tag or digest; None when it isn't there."""
+    found = inspect_image(engine, reference)
+    return str(found["Id"]) if found else None
+
+
+def inspect_image(engine: Engine, reference: str) -> Mapping[str, Any]:
+    """The engine's document of a local image; empty when it isn't there."""
     answer = engine.send(Request("GET", f"/images/{reference}/json"))
     if answer.status == NOT_FOUND:
-        return None
+        return {}
     if not answer.ok:
         raise engine.unavailable(f"{reference} was answered with {answer.status}: {answer.message}")
-    return str(answer.json()["Id"])
+    found: Mapping[str, Any] = answer.json()
+    return found
 
 
 # Changing

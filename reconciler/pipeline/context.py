@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.events import Event
@@ -37,6 +37,7 @@ class Found:
     image_id: str | None = None
     build_context: Path | None = None
     instance: Instance | None = None
+    unchanged: str | None = None
 
 
 @frozen
@@ -117,11 +118,13 @@ class Context:
             LABEL_RUN_HASH: run_hash(image_id, self.run_facts),
             LABEL_REVISION: self.request.resolved,
         }
-        return Workload(self.name, self.row.id, image_id, self.app, self.env, self.base_dir, labels)
+        bare = self.bare_workload()
+        return replace(bare, image_id=image_id, env=self.env, labels=labels)
 
     def bare_workload(self) -> Workload:
         """The same for undoing it, which needs no secret: one may be out of reach by now."""
-        return Workload(self.name, self.row.id, "", self.app, {}, self.base_dir)
+        former = self.tools.store.former_names(self.name)
+        return Workload(self.name, self.row.id, "", self.app, {}, self.base_dir, former=former)
 
     def emit(self, kind: str, **data: object) -> None:
         """Tell whoever listens."""

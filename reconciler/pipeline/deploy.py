@@ -7,12 +7,15 @@ import json
 from reconciler.errors import DeployError
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.images import find_image
+from reconciler.pipeline.same import find_same
 from reconciler.queue import StageResult
 
 
 def skip(context: Context) -> str:
-    """A push alone touches no container."""
-    return "only the push was asked for" if context.request.stages == ("push",) else ""
+    """A push alone touches no container, nor does a rebuild that changes nothing."""
+    if context.request.stages == ("push",):
+        return "only the push was asked for"
+    return find_same(context) if context.request.keep_same else ""
 
 
 def run(context: Context) -> StageResult:

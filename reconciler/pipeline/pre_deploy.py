@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reconciler.pipeline import deploy
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.hooks import has_hooks, run_hooks
 from reconciler.queue import StageResult
@@ -12,9 +13,9 @@ def wanted(context: Context) -> bool:
     return has_hooks(context, context.app.hooks.pre_deploy)
 
 
-def skip(_context: Context) -> str:
-    """Never: what ran before a crash is found again."""
-    return ""
+def skip(context: Context) -> str:
+    """Nothing is deployed. What ran before a crash is found again."""
+    return deploy.skip(context)
 
 
 def run(context: Context) -> StageResult:

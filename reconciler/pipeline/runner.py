@@ -131,7 +131,7 @@ def _run(context: Context, log: DeploymentLog) -> Deployment | None:
         log.write(f"cause: {context.request.cause}")
     try:
         _run_stages(context, log)
-        ending = Ending("succeeded")
+        ending = Ending("succeeded", context.found.unchanged or "")
     except LeaseLost:
         raise
     except Exception as error:

@@ -22,7 +22,7 @@ from reconciler.plan.hashes import target_hash
 from reconciler.plan.healing import broken, clean, flaps_of, heal
 from reconciler.plan.order import Standing, in_order, judge, wait_for_dependencies
 from reconciler.plan.removing import Removals, judge_removals
-from reconciler.plan.renaming import assign_containers, former_names, rename_recorded
+from reconciler.plan.renaming import follow_renames, former_names
 from reconciler.plan.states import Desired, DesiredApp, Note, Observed, Recorded, RecordedApp
 from reconciler.plan.view import View, hold_in_force
 from reconciler.plan.windows import keep_to_windows, next_rebuild, rebuild
@@ -34,12 +34,10 @@ def make_plan(desired: Desired, recorded: Recorded, observed: Observed, now: dat
 
     Apps with nothing to do have no action. Apps of other projects are left alone.
     """
-    previously = {name: app.previously for name, app in desired.apps.items() if app.previously}
-    recorded = rename_recorded(previously, recorded, observed)
-    former = former_names(recorded)
-    views = _look(desired, recorded, assign_containers(former, observed), now)
+    recorded, observed = follow_renames(desired, recorded, observed)
+    views = _look(desired, recorded, observed, now)
     removals = judge_removals(desired, list(views.values()))
-    decision = _Decision(removals, {}, views, former)
+    decision = _Decision(removals, {}, views, former_names(recorded))
     actions: dict[str, tuple[Action, ...]] = {}
     for view in in_order(views):
         actions[view.app] = own = tuple(decision.decide(view))

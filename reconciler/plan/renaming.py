@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from reconciler.plan.states import Observed, Recorded, RecordedApp
+from reconciler.plan.states import Desired, Observed, Recorded, RecordedApp
 
 
 def rename_recorded(
@@ -38,6 +38,15 @@ def rename_recorded(
             images={**known.images, **before.images},
         )
     return Recorded(apps)
+
+
+def follow_renames(
+    desired: Desired, recorded: Recorded, observed: Observed
+) -> tuple[Recorded, Observed]:
+    """Both with every app under the name that it has in the spec."""
+    previously = {name: app.previously for name, app in desired.apps.items() if app.previously}
+    recorded = rename_recorded(previously, recorded, observed)
+    return recorded, assign_containers(former_names(recorded), observed)
 
 
 def former_names(recorded: Recorded) -> dict[str, str]:

@@ -84,8 +84,8 @@ def rebuild(view: View, desired: DesiredApp) -> Action | None:
     if due is None or due > view.now or desired.schedule is None:
         return None
     cause = f"schedule {desired.schedule.cron} was due at {due:%Y-%m-%d %H:%M} UTC"
-    push = ("push",) if desired.push_to else ()
-    return Action(view.app, "redeploy", (cause,), ("clone", "build", *push, "deploy", "health"))
+    stages = ("clone", "build", *pushing(desired), *swapping(desired))
+    return Action(view.app, "redeploy", (cause,), stages)
 
 
 def next_rebuild(view: View) -> datetime | None:

@@ -20,6 +20,7 @@ class Workload:
 
     `app` is `<project>/<name>`. `env` has the values themselves. `base_dir` is what relative bind
     mounts start from. `labels` are this program's own (`LABEL_…`); the user's are in `spec`.
+    `former`: names of the app that its older containers may still carry.
     """
 
     app: str
@@ -29,6 +30,7 @@ class Workload:
     env: Mapping[str, str]
     base_dir: Path
     labels: Mapping[str, str] = field(default_factory=dict)
+    former: tuple[str, ...] = ()
 
     @property
     def project(self) -> str:
@@ -112,6 +114,9 @@ class Runtime(Protocol):
 
     def observe(self, project: str) -> Observed:
         """All containers of the project's apps, with one list call."""
+
+    def instance(self, app: str, container: str) -> Instance:
+        """One of the containers that were observed, for a closer look."""
 
     def deploy(self, workload: Workload, job: Job) -> Instance:
         """Start the workload's container and return it.

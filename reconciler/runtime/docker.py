@@ -54,6 +54,12 @@ class DockerRuntime:
         with refusals(project):
             return observe(self._api, project)
 
+    def instance(self, app: str, container: str) -> Instance:
+        """One container, for a closer look."""
+        from reconciler.runtime.docker_instance import DockerInstance
+
+        return DockerInstance(self._api, self._engine_url, app, container)
+
     def deploy(self, workload: Workload, job: Job) -> Instance:
         """Start the new container, the old one set aside. See `docker_swap`."""
         return self._swap.deploy(workload, job)

@@ -32,6 +32,7 @@ it, as it may hold data; that of a container that never got verified goes with i
 from __future__ import annotations
 
 import functools
+import itertools
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ class DockerSwap:
         """Steps 1 to 5. Raises `DeployError`, `EngineUnavailable`, `DiskFull`, or `Stopped`."""
         job.cancel.check()
         with self._explained(workload):
-            crew = self._crew(workload.app)
+            crew = self._crew(workload.app, workload.former)
             call = make_create_call(workload, takes_many_networks=self._takes_many(workload))
             new = crew.of(workload.deployment)
             identity = new.id if new else self._create(call, workload, crew, job)
@@ -121,7 +122,7 @@ class DockerSwap:
                 if not error.is_conflict or time.monotonic() > deadline:
                     raise
             job.cancel.wait(0.05)
-            if made := self._crew(workload.app).of(workload.deployment):
+            if made := self._crew(workload.app, workload.former).of(workload.deployment):
                 return made.id
 
     def _join(self, call: CreateCall, identity: str, joined: frozenset[str]) -> None:
@@ -160,7 +161,7 @@ class DockerSwap:
     def settle(self, workload: Workload, job: Job) -> None:
         """Steps 6 and 7."""
         with self._explained(workload):
-            crew = self._crew(workload.app)
+            crew = self._crew(workload.app, workload.former)
             new = crew.of(workload.deployment)
             if new is None:
                 raise DeployError(
@@ -190,7 +191,7 @@ class DockerSwap:
         can't be seen yet: it never starts, and whatever comes next for this app removes it.
         """
         with self._explained(workload):
-            crew = self._crew(workload.app)
+            crew = self._crew(workload.app, workload.former)
             for member in crew.members:
                 if member.deployment == workload.deployment or member.never_started:
                     self._api.remove(member.id, volumes=True)
@@ -234,8 +235,9 @@ class DockerSwap:
 
     # -- what the engine says ----------------------------------------------------------------
 
-    def _crew(self, app: str) -> Crew:
-        return parse_crew(app, self._api.list(f"{LABEL_APP}={app}"))
+    def _crew(self, app: str, former: Collection[str] = ()) -> Crew:
+        lists = [self._api.list(f"{LABEL_APP}={name}") for name in (app, *former)]
+        return parse_crew(app, itertools.chain.from_iterable(lists))
 
     @contextmanager
     def _explained(self, workload: Workload) -> Iterator[None]:

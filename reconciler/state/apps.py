@@ -12,7 +12,7 @@ from dataclasses import field
 from typing import Any
 
 from reconciler.plan.facts import setting_facts
-from reconciler.plan.states import Container
+from reconciler.plan.states import Container, Note
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment, Request
@@ -92,7 +92,11 @@ class HoldRow:
 def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     """A deployment was verified: it serves now, and failures before it are over."""
     request = row.read_request()
+    stays = row.kind == "push" or (request.keep_same and not row.container)
+    if not stays:
+        connection.execute("UPDATE apps SET former = '[]' WHERE app = ?", (row.app,))
     if row.kind == "remove":
+        set_note(connection, row.app, Note())
         connection.execute(
             "UPDATE apps SET serving = '', pushed_to = '', hold_kind = '', hold_target = '' "
             "WHERE app = ?",
@@ -106,9 +110,10 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     elif row.kind == "heal":  # its image was pushed, or not, before
         connection.execute("UPDATE apps SET serving = ? WHERE app = ?", (row.id, row.app))
     else:
+        set_note(connection, row.app, Note())
         connection.execute(
-            "UPDATE apps SET serving = ?, pushed_to = ? WHERE app = ?",
-            (row.id, pushed_to, row.app),
+            "UPDATE apps SET serving = coalesce(?, serving), pushed_to = ? WHERE app = ?",
+            (None if stays else row.id, pushed_to, row.app),
         )
     if row.kind in KEEPS_REVISION:
         connection.execute(
@@ -144,7 +149,12 @@ class FailedTry:
 
 
 def record_failure(connection: sqlite3.Connection, row: Deployment, failed: FailedTry) -> None:
-    """Remember that this target failed, and how often."""
+    """Remember that this target failed, and how often.
+
+    A redeploy of what serves already says nothing against it: its image is still good.
+    """
+    if row.kind == "redeploy" and _serves(connection, row):
+        return
     connection.execute(
         "INSERT INTO failures (app, target, deployment, reason, attempts, retry_at) "
         "VALUES (?, ?, ?, ?, 1, ?) ON CONFLICT (app, target) DO UPDATE SET "
@@ -152,6 +162,57 @@ def record_failure(connection: sqlite3.Connection, row: Deployment, failed: Fail
         "attempts = attempts + 1, retry_at = excluded.retry_at",
         (row.app, row.target, row.id, failed.reason, failed.retry_at),
     )
+
+
+def _serves(connection: sqlite3.Connection, row: Deployment) -> bool:
+    """Whether what this deployment wanted to reach serves already."""
+    found = connection.execute(
+        "SELECT 1 FROM apps JOIN deployments AS served ON served.id = apps.serving "
+        "WHERE apps.app = ? AND served.target = ?",
+        (row.app, row.target),
+    )
+    return found.fetchone() is not None
+
+
+def set_note(connection: sqlite3.Connection, app: str, note: Note) -> None:
+    """Write down why the loop leaves the app alone for now, or that it doesn't any more."""
+    connection.execute(
+        "UPDATE apps SET note_kind = ?, note = ?, note_until = ?, flaps = ?, flaps_until = ? "
+        "WHERE app = ?",
+        (
+            note.kind,
+            note.cause,
+            note.until and note.until.timestamp(),
+            note.flaps,
+            note.flaps_until and note.flaps_until.timestamp(),
+            app,
+        ),
+    )
+
+
+def show_last_status(connection: sqlite3.Connection, app: str) -> None:
+    """The status that its newest deployment gives it."""
+    row = connection.execute(
+        "SELECT status FROM deployments WHERE app = ? AND status IN ('done', 'error') "
+        "ORDER BY seq DESC LIMIT 1",
+        (app,),
+    ).fetchone()
+    set_status(connection, app, row["status"] if row else "idle")
+
+
+def rename_app(connection: sqlite3.Connection, old: str, new: str) -> None:
+    """Everything that is recorded of `old` is `new`'s. Neither has an unfinished deployment."""
+    for table in ("deployments", "events", "failures", "builds", "told", "outbox"):
+        connection.execute(
+            f"UPDATE OR REPLACE {table} SET app = ? WHERE app = ?",  # noqa: S608
+            (new, old),
+        )
+    row = connection.execute("SELECT former FROM apps WHERE app = ?", (old,)).fetchone()
+    former = json.dumps([*(json.loads(row["former"]) if row else ()), old])
+    if row is not None:
+        connection.execute("UPDATE OR REPLACE apps SET app = ? WHERE app = ?", (new, old))
+    ensure_app(connection, new)
+    connection.execute("UPDATE apps SET former = ? WHERE app = ?", (former, new))
 
 
 def set_hold(connection: sqlite3.Connection, app: str, hold: HoldRow) -> None:

@@ -2,7 +2,8 @@
 
 deployments   one row a deployment, from the moment it is asked for; the queue as well
 stages        the committed result of each stage of a deployment
-apps          one row an app: status, what serves, a person's hold
+apps          one row an app: status, what serves, a person's hold, why it is left alone,
+              former names that its container may still carry
 failures      targets that failed, and when to try them again
 builds        images by build hash
 events        what happened, in order
@@ -113,6 +114,12 @@ CREATE INDEX events_by_deployment ON events (deployment);
 """
 
 _DAEMON_TABLES = """
+ALTER TABLE apps ADD COLUMN note_kind TEXT NOT NULL DEFAULT '';
+ALTER TABLE apps ADD COLUMN note TEXT NOT NULL DEFAULT '';
+ALTER TABLE apps ADD COLUMN note_until REAL;
+ALTER TABLE apps ADD COLUMN flaps INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE apps ADD COLUMN flaps_until REAL;
+ALTER TABLE apps ADD COLUMN former TEXT NOT NULL DEFAULT '[]';
 CREATE INDEX deployments_heals ON deployments (queued_at) WHERE kind = 'heal';
 CREATE TABLE tokens (
     name TEXT PRIMARY KEY,

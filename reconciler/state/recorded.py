@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any
 
-from reconciler.plan.states import Failure, Hold, InFlight, Recorded, RecordedApp, Serving
+from reconciler.plan.states import (
+    Failure,
+    Hold,
+    InFlight,
+    Note,
+    Recorded,
+    RecordedApp,
+    Serving,
+)
 from reconciler.state.records import AppRow
 from reconciler.state.store import Store
 
@@ -19,8 +29,13 @@ WHERE apps.app >= ? AND apps.app < ?
 """
 
 
-def read_recorded(store: Store, project: str) -> Recorded:
-    """All apps of the project that the state knows."""
+def read_recorded(
+    store: Store, project: str, heals_since: float = math.inf, scheduled: Collection[str] = ()
+) -> Recorded:
+    """All apps of the project that the state knows.
+
+    `heals_since`: from when on heals count. `scheduled`: apps of which the last build matters.
+    """
     span = (f"{project}/", f"{project}0")
     connection = store.connection
     connection.execute("BEGIN")
@@ -28,6 +43,8 @@ def read_recorded(store: Store, project: str) -> Recorded:
         in_flight = _in_flight(connection, span)
         failures = _failures(connection, span)
         images = _images(connection, span)
+        heals = _heals(connection, span, heals_since)
+        built = _built(connection, scheduled)
         rows = connection.execute(_SERVING, span).fetchall()
     finally:
         connection.execute("COMMIT")
@@ -42,6 +59,10 @@ def read_recorded(store: Store, project: str) -> Recorded:
                 in_flight=tuple(in_flight.get(name, ())),
                 hold=_hold(known.get(name)),
                 images=images.get(name, {}),
+                heals=tuple(heals.get(name, ())),
+                built_at=built.get(name),
+                note=_note(known[name]) if name in known else Note(),
+                former=tuple(json.loads(known[name]["former"])) if name in known else (),
             )
             for name in names
         }
@@ -71,6 +92,17 @@ def _hold(row: sqlite3.Row | None) -> Hold | None:
         return None
     until = row["hold_until"]
     return Hold(row["hold_kind"], row["hold_reason"], until and _moment(until), row["hold_target"])
+
+
+def _note(row: sqlite3.Row) -> Note:
+    until, flaps_until = row["note_until"], row["flaps_until"]
+    return Note(
+        row["note_kind"],
+        row["note"],
+        until and _moment(until),
+        row["flaps"],
+        flaps_until and _moment(flaps_until),
+    )
 
 
 def _moment(seconds: float) -> datetime:
@@ -108,3 +140,34 @@ def _images(connection: sqlite3.Connection, span: tuple[str, str]) -> dict[str, 
     ):
         found[row["app"]][row["build_hash"]] = row["image_id"]
     return found
+
+
+def _heals(
+    connection: sqlite3.Connection, span: tuple[str, str], since: float
+) -> dict[str, list[datetime]]:
+    """Those since another deployment of the app succeeded."""
+    found: dict[str, list[datetime]] = defaultdict(list)
+    for row in connection.execute(
+        "SELECT app, queued_at FROM deployments AS heal "
+        "WHERE kind = 'heal' AND queued_at > ? AND +app >= ? AND +app < ? AND NOT EXISTS ("
+        "SELECT 1 FROM deployments WHERE app = heal.app AND seq > heal.seq "
+        "AND outcome = 'succeeded' AND kind NOT IN ('heal', 'push')) ORDER BY seq",
+        (since, *span),
+    ):
+        found[row["app"]].append(_moment(row["queued_at"]))
+    return found
+
+
+def _built(connection: sqlite3.Connection, apps: Collection[str]) -> dict[str, datetime]:
+    """When a build was last asked for; where that is forgotten, when anything was first."""
+    if not apps:
+        return {}
+    rows = connection.execute(
+        "SELECT value AS app, coalesce("
+        "(SELECT queued_at FROM deployments WHERE app = value AND kind IN ('deploy', 'redeploy') "
+        "ORDER BY seq DESC LIMIT 1), "
+        "(SELECT queued_at FROM deployments WHERE app = value ORDER BY seq LIMIT 1)) AS at "
+        "FROM json_each(?)",
+        (json.dumps(list(apps)),),
+    )
+    return {row["app"]: _moment(row["at"]) for row in rows if row["at"] is not None}

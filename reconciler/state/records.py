@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from typing import Any
 
 from reconciler.values import frozen
@@ -19,8 +19,8 @@ class Request:
     start. `content` is the source's fingerprint. `image_id`: use this image if it is still there.
     `stages`: what the plan expects to run. `force`: build and deploy although nothing differs.
     `spec_revision`: the commit of the configuration repository that this is from; empty for a file.
-    `pin`: why the app is held there once it has succeeded, `pin_against`: the target that it is
-    held against.
+    `keep_same`: leave the container alone when the same image comes out. `pin`: why the app is
+    held there once it has succeeded, `pin_against`: the target that it is held against.
     """
 
     app: str
@@ -41,6 +41,7 @@ class Request:
     force: bool = False
     no_cache: bool = False
     pull: bool = False
+    keep_same: bool = False
     pin: str = ""
     pin_against: str = ""
     spec_revision: str = ""
@@ -104,8 +105,8 @@ class Deployment:
         return self.status in ("done", "error")
 
     def read_request(self) -> Request:
-        """The request as a value."""
-        return Request.from_json(self.request)
+        """The request as a value, by the name that the app has now."""
+        return replace(Request.from_json(self.request), app=self.app)
 
 
 _DEPLOYMENT_COLUMNS = tuple(item.name for item in fields(Deployment))
@@ -136,7 +137,11 @@ class Stage:
 
 @frozen
 class AppRow:
-    """One row of the table `apps`. `revision`, `resolved` and `settings` follow the spec."""
+    """One row of the table `apps`. `revision`, `resolved` and `settings` follow the spec.
+
+    `note` says why the loop leaves it alone for now, `former` are names that its container may
+    still carry.
+    """
 
     app: str
     status: str
@@ -149,9 +154,16 @@ class AppRow:
     hold_reason: str
     hold_until: float | None
     hold_target: str
+    note_kind: str
+    note: str
+    note_until: float | None
+    flaps: int
+    flaps_until: float | None
+    former: tuple[str, ...]
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> AppRow:
         values = {item.name: row[item.name] for item in fields(cls)}
         values["settings"] = json.loads(values["settings"])
+        values["former"] = tuple(json.loads(values["former"]))
         return cls(**values)

@@ -68,6 +68,17 @@ class Store:
                 temporary.unlink()
             return path.read_bytes()
 
+    def move_logs(self, app: str, to: str) -> None:
+        """The logs of an app that has another name now. Safe to repeat."""
+        old, new = self.directory / "logs" / app, self.directory / "logs" / to
+        with _state_errors(self.directory):
+            if not old.is_dir():
+                return
+            new.mkdir(parents=True, exist_ok=True)
+            for path in old.iterdir():
+                path.replace(new / path.name)
+            old.rmdir()
+
     # -- connections -------------------------------------------------------------------------
 
     @property
@@ -192,6 +203,11 @@ class Store:
         """By `<project>/<name>`."""
         row = self.connection.execute("SELECT * FROM apps WHERE app = ?", (app,)).fetchone()
         return AppRow.from_row(row) if row else None
+
+    def former_names(self, app: str) -> tuple[str, ...]:
+        """Names that the app's containers may still carry."""
+        row = self.find_app(app)
+        return row.former if row else ()
 
     def list_apps(self, project: str) -> list[AppRow]:
         """All apps of a project that were ever recorded, by name."""

@@ -14,14 +14,18 @@ from reconciler.plan.states import (
     Failure,
     Hold,
     InFlight,
+    Note,
     Observed,
     Recorded,
     RecordedApp,
     Serving,
     Trouble,
 )
+from reconciler.spec.models import Schedule, Window
+from reconciler.spec.plain import from_plain
 
 NOW = datetime(2026, 1, 31, 12, 0, tzinfo=UTC)
+"""A Saturday."""
 IMAGE = "sha256:" + "1" * 64
 
 BASE: dict[str, Any] = {
@@ -36,9 +40,16 @@ BASE: dict[str, Any] = {
 def desired_app(name: str, data: Mapping[str, Any]) -> DesiredApp:
     """An app that `BASE` describes, changed by `data`."""
     values = {**BASE, **data}
+    values["windows"] = tuple(from_plain(Window, one) for one in values.get("windows", ()))
+    values["depends_on"] = tuple(f"shop/{one}" for one in values.get("depends_on", ()))
+    if "schedule" in values:
+        values["schedule"] = from_plain(Schedule, values["schedule"])
+    if "previously" in values:
+        values["previously"] = f"shop/{values['previously']}"
     if "trouble" in values:
-        trouble = Trouble(values["trouble"], passing=values.pop("passing", True))
-        return DesiredApp(name, suspended=values.get("suspended", False), trouble=trouble)
+        known = {key: value for key, value in values.items() if key not in BASE}
+        passing = known.pop("passing", True)
+        return DesiredApp(name, **{**known, "trouble": Trouble(values["trouble"], passing=passing)})
     return DesiredApp(app=name, **values)
 
 
@@ -78,7 +89,17 @@ def _recorded(name: str, data: Mapping[str, Any]) -> RecordedApp:
         ),
         hold=_hold(name, data["hold"]) if "hold" in data else None,
         images={build_hash(build): IMAGE for build in data.get("images", [])},
+        heals=tuple(NOW - timedelta(seconds=ago) for ago in data.get("heals_ago", [])),
+        built_at=_moment(-data["built_ago"]) if "built_ago" in data else None,
+        note=make_note(data.get("note", {})),
+        former=tuple(f"shop/{one}" for one in data.get("former", [])),
     )
+
+
+def make_note(data: Mapping[str, Any]) -> Note:
+    values = dict(data)
+    until = _moment(values.pop("until_in", None))
+    return Note(until=until, flaps_until=_moment(values.pop("flaps_in", None)), **values)
 
 
 def _serving(name: str, data: Mapping[str, Any]) -> Serving:
@@ -123,4 +144,6 @@ def _container(name: str, data: Mapping[str, Any]) -> Container:
     if of is not None:
         app = desired_app(name, of)
         hashes = {"build_hash": build_hash(app.build), "run_hash": run_hash(IMAGE, app.run)}
-    return Container(app=name, name=name.replace("/", "-"), image_id=IMAGE, **hashes, **values)
+    label = f"shop/{values.pop('label')}" if "label" in values else name
+    values.setdefault("name", label.replace("/", "-"))
+    return Container(app=label, image_id=IMAGE, **hashes, **values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import yaml
 
 from reconciler.plan.actions import Plan
 from reconciler.plan.planner import make_plan
-from tests.plan.building import NOW, make_desired, make_observed, make_recorded
+from tests.plan.building import NOW, make_desired, make_note, make_observed, make_recorded
 
 
 def load_cases() -> list[Any]:
@@ -42,9 +43,14 @@ def test_plan(case: dict[str, Any]) -> None:
         NOW,
     )
     assert describe(plan) == case["plan"]
+    if "next_in" in case:
+        assert plan.next_at == NOW + timedelta(seconds=case["next_in"])
+    if "notes" in case:
+        notes = {f"shop/{name}": make_note(note) for name, note in case["notes"].items()}
+        assert plan.notes == notes
     assert plan.changes == case.get(
         "changes", any(line.split()[1].rstrip(":") in CHANGE_WORDS for line in case["plan"])
     )
 
 
-CHANGE_WORDS = {"deploy", "restart", "push", "heal", "remove", "clean"}
+CHANGE_WORDS = {"deploy", "restart", "redeploy", "push", "heal", "remove", "clean"}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reconciler.plan.actions import CHANGING, DEPLOYING, Plan
@@ -17,28 +18,60 @@ from reconciler.plan.states import (
     Failure,
     Hold,
     InFlight,
+    Note,
     Observed,
     Recorded,
     RecordedApp,
     Serving,
     Trouble,
 )
+from reconciler.plan.windows import HELD_OUTSIDE
+from reconciler.spec.models import Schedule, Window
 from tests.plan.building import IMAGE, NOW
 
-names = st.sampled_from(["shop/api", "shop/db", "shop/web", "shop/worker"])
+few = settings(max_examples=40)
+"""A world takes as long to make as ten plans."""
+NAMES = ("shop/api", "shop/db", "shop/web", "shop/worker")
+names = st.sampled_from(NAMES)
 trees = st.sampled_from(["tree-1", "tree-2", "tree-3"])
 facts = st.dictionaries(st.sampled_from(["env.A", "env.B", "ports"]), st.sampled_from("xy"))
 moments = st.sampled_from([None, NOW.replace(hour=11), NOW.replace(hour=13)])
+notes = st.builds(
+    Note, flaps=st.integers(0, 3), flaps_until=moments, cause=st.sampled_from(["", "broken"])
+)
 push_targets = st.sampled_from(["", "registry.example.com/app"])
+
+
+windows = st.sampled_from(
+    [
+        (),
+        (Window(allow="0 11 * * *", lasts="2h"),),
+        (Window(allow="0 9 * * mon-fri", lasts="8h", tz="Europe/Berlin"),),
+        (Window(deny="0 0 * * sat", lasts="24h"),),
+    ]
+)
+schedules = st.sampled_from([None, Schedule(cron="0 4 * * *"), Schedule(cron="0 4 1 * *")])
+times = st.sampled_from([NOW - timedelta(seconds=s) for s in (1, 30, 60, 90, 200, 299, 400)])
 
 
 @st.composite
 def desired_apps(draw: st.DrawFn, name: str) -> DesiredApp:
+    # Only on names before its own, so that no circle comes up; some of them aren't there.
+    smaller = [other for other in sorted(NAMES) if other < name]
+    needs = tuple(draw(st.sets(st.sampled_from(smaller)))) if smaller else ()
+    renamed = draw(st.sampled_from(["", "", f"{name}-old"]))
+    bound = DesiredApp(
+        name,
+        depends_on=needs,
+        windows=draw(windows),
+        schedule=draw(schedules),
+        previously=renamed,
+    )
     if draw(st.integers(0, 5)) == 0:
-        return DesiredApp(name, trouble=Trouble("the git host is away"))
+        return replace(bound, trouble=Trouble("the git host is away"))
     tree = draw(trees)
-    return DesiredApp(
-        app=name,
+    return replace(
+        bound,
         revision="main",
         resolved=draw(st.sampled_from(["a" * 40, "b" * 40])),
         build={"source..": tree},
@@ -75,7 +108,16 @@ def recorded_apps(draw: st.DrawFn, name: str, desired: DesiredApp | None) -> Rec
         st.sampled_from([None, Hold("suspended", "by hand"), Hold("pinned", "x", None, wanted)])
     )
     has = draw(st.booleans())
-    return RecordedApp(name, serving if has else None, failures, in_flight, hold)
+    return RecordedApp(
+        name,
+        serving if has else None,
+        failures,
+        in_flight,
+        hold,
+        heals=tuple(draw(st.lists(times, max_size=6))),
+        built_at=draw(st.sampled_from([None, NOW - timedelta(days=2), NOW])),
+        note=draw(notes),
+    )
 
 
 @st.composite
@@ -92,10 +134,13 @@ def worlds(draw: st.DrawFn) -> tuple[Desired, Recorded, Observed]:
         image_id=st.just(IMAGE),
         health=st.sampled_from(["", "healthy", "unhealthy"]),
     )
+    labels = st.sampled_from([*NAMES, *(f"{name}-old" for name in NAMES)])
     observed = {
         name: tuple(draw(st.lists(containers, max_size=2, unique_by=lambda c: c.id)))
-        for name in draw(st.sets(names))
+        for name in draw(st.sets(labels))
     }
+    for name in draw(st.sets(names)):
+        recorded[f"{name}-old"] = draw(recorded_apps(f"{name}-old", desired.get(name)))
     policy = {"prune": draw(st.booleans()), "allow_removals": draw(st.sampled_from([None, 1, 9]))}
     return Desired("shop", desired, **policy), Recorded(recorded), Observed(observed)
 
@@ -106,6 +151,12 @@ def apply_plan(
     """What a perfect executor would leave behind, without failures and holds."""
     apps, seen = dict(recorded.apps), dict(observed.apps)
     for action in plan.actions:
+        if action.renamed_from:
+            old = apps.pop(action.renamed_from, RecordedApp(action.app))
+            apps[action.app] = replace(old, app=action.app)
+            found = [*seen.get(action.app, ()), *seen.pop(action.renamed_from, ())]
+            seen[action.app] = tuple(found)
+            continue
         known = apps.get(action.app, RecordedApp(action.app))
         if action.kind == "remove":
             apps.pop(action.app, None)
@@ -120,6 +171,10 @@ def apply_plan(
             apps[action.app] = replace(known, serving=serving)
             if action.kind in ("deploy", "restart"):
                 seen[action.app] = (_container(action.app, serving),)
+        elif action.kind == "redeploy":
+            apps[action.app] = replace(known, built_at=NOW)
+    for name, note in plan.notes.items():
+        apps[name] = replace(apps.get(name, RecordedApp(name)), note=note)
     return Recorded(apps), Observed(seen)
 
 
@@ -141,10 +196,11 @@ def _calm(world: tuple[Desired, Recorded, Observed]) -> tuple[Desired, Recorded,
     """Without what holds an app back: then a plan must reach the spec."""
     desired, recorded, observed = world
     apps = {
-        name: replace(app, suspended=False) for name, app in desired.apps.items() if not app.trouble
+        name: replace(app, suspended=False, windows=(), trouble=None)
+        for name, app in desired.apps.items()
     }
     calm = {
-        name: replace(app, failures={}, in_flight=(), hold=None)
+        name: replace(app, failures={}, in_flight=(), hold=None, heals=(), note=Note())
         for name, app in recorded.apps.items()
     }
     return replace(desired, apps=apps), Recorded(calm), observed
@@ -161,6 +217,7 @@ def test_plan_input_order_does_not_matter(world: tuple[Desired, Recorded, Observ
     assert make_plan(*turned, NOW) == make_plan(desired, recorded, observed, NOW)
 
 
+@few
 @given(worlds())
 def test_plan_declared_app_is_never_removed(world: tuple[Desired, Recorded, Observed]) -> None:
     desired, recorded, observed = world
@@ -168,6 +225,7 @@ def test_plan_declared_app_is_never_removed(world: tuple[Desired, Recorded, Obse
         assert action.kind not in ("remove", "keep") or action.app not in desired.apps
 
 
+@few
 @given(worlds())
 def test_plan_removes_nothing_without_pruning(world: tuple[Desired, Recorded, Observed]) -> None:
     desired, recorded, observed = world
@@ -175,6 +233,7 @@ def test_plan_removes_nothing_without_pruning(world: tuple[Desired, Recorded, Ob
     assert not [action for action in plan.actions if action.kind == "remove"]
 
 
+@few
 @given(worlds())
 def test_plan_every_action_has_a_cause(world: tuple[Desired, Recorded, Observed]) -> None:
     plan = make_plan(*world, NOW)
@@ -182,6 +241,7 @@ def test_plan_every_action_has_a_cause(world: tuple[Desired, Recorded, Observed]
     assert all(bool(action.stages) == (action.kind in DEPLOYING) for action in plan.actions)
 
 
+@few
 @given(worlds())
 def test_plan_one_deployment_for_each_app(world: tuple[Desired, Recorded, Observed]) -> None:
     plan = make_plan(*world, NOW)
@@ -192,7 +252,8 @@ def test_plan_one_deployment_for_each_app(world: tuple[Desired, Recorded, Observ
 @given(worlds())
 def test_plan_applied_reaches_the_spec(world: tuple[Desired, Recorded, Observed]) -> None:
     desired, recorded, observed = _calm(world)
-    for _ in range(3):  # a restart, then a push, then leftovers: at most three passes
+    # A restart, then a push, then leftovers; and one link of the dependencies after the other.
+    for _ in range(3 + len(desired.apps)):
         plan = make_plan(desired, recorded, observed, NOW)
         recorded, observed = apply_plan(plan, desired, recorded, observed)
     for name, app in desired.apps.items():
@@ -205,10 +266,11 @@ def test_plan_applied_reaches_the_spec(world: tuple[Desired, Recorded, Observed]
     assert not [
         action
         for action in make_plan(desired, recorded, observed, NOW).actions
-        if action.kind in CHANGING or action.kind == "record"
+        if action.kind in CHANGING or action.kind in ("record", "wait")
     ]
 
 
+@few
 @given(worlds())
 def test_plan_suspended_app_is_left_alone(world: tuple[Desired, Recorded, Observed]) -> None:
     desired, recorded, observed = world
@@ -216,4 +278,57 @@ def test_plan_suspended_app_is_left_alone(world: tuple[Desired, Recorded, Observ
         desired, apps={name: replace(app, suspended=True) for name, app in desired.apps.items()}
     )
     for action in make_plan(held, recorded, observed, NOW).actions:
-        assert action.app not in desired.apps or action.kind in ("hold", "wait")
+        assert (
+            action.app not in desired.apps or action.kind in ("hold", "wait") or action.renamed_from
+        )
+
+
+@few
+@given(worlds())
+def test_plan_notes_are_written_once(world: tuple[Desired, Recorded, Observed]) -> None:
+    desired, recorded, observed = world
+    plan = make_plan(*world, NOW)
+    noted = {
+        name: replace(recorded.apps.get(name, RecordedApp(name)), note=note)
+        for name, note in plan.notes.items()
+    }
+    after = Recorded({**recorded.apps, **noted})
+    again = make_plan(desired, after, observed, NOW)
+    renamed = {action.app for action in plan.actions if action.renamed_from}
+    assert not again.notes.keys() - renamed
+    assert [a for a in again.actions if a.app not in renamed] == [
+        a for a in plan.actions if a.app not in renamed
+    ]
+
+
+@few
+@given(worlds())
+def test_plan_dependency_comes_first(world: tuple[Desired, Recorded, Observed]) -> None:
+    """Nothing that changes an app is done beside a change of what it needs."""
+    plan = make_plan(*world, NOW)
+    changed = {a.app for a in plan.actions if a.kind in ("deploy", "restart", "redeploy")}
+    for name in changed:
+        needs = world[0].apps[name].depends_on
+        assert changed.isdisjoint(needs)
+
+
+@few
+@given(worlds())
+def test_plan_changes_nothing_outside_windows(world: tuple[Desired, Recorded, Observed]) -> None:
+    desired, recorded, observed = world
+    closed = {
+        name: replace(app, windows=(Window(deny="0 0 * * *", lasts="24h"),))
+        for name, app in desired.apps.items()
+    }
+    plan = make_plan(replace(desired, apps=closed), recorded, observed, NOW)
+    for action in plan.actions:
+        assert action.kind not in HELD_OUTSIDE
+
+
+@few
+@given(worlds())
+def test_plan_next_moment_is_to_come(world: tuple[Desired, Recorded, Observed]) -> None:
+    plan = make_plan(*world, NOW)
+    untils = [a.until for a in plan.actions if a.until and a.until > NOW]
+    assert plan.next_at is None or plan.next_at > NOW
+    assert not untils or (plan.next_at is not None and plan.next_at <= min(untils))
