@@ -22,8 +22,8 @@ from reconciler.host.job import Job
 from reconciler.host.lock import locked
 from reconciler.host.process import Command, run_command
 from reconciler.pipeline.tools import Tools
+from reconciler.plan.changing import short
 from reconciler.plan.notices import WELL, Last, Standing, Told, decide, stand, write_message
-from reconciler.plan.planner import short
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.notify import Notify, NotifyEvent
 from reconciler.spec.plain import to_plain
