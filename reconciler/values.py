@@ -15,7 +15,7 @@ Class = TypeVar("Class")
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[Class]) -> type[Class]:
-    """Make a frozen dataclass, compared and shown by its fields."""
+    """Make a frozen dataclass, compared and shown by its fields, those without `repr=False`."""
     made = dataclass(eq=False, repr=False)(cls)
     for name, method in _SHARED.items():
         if name not in cls.__dict__:
@@ -51,8 +51,8 @@ def _hash(self: Any) -> int:
 
 
 def _show(self: Any) -> str:
-    parts = zip(self.__dataclass_fields__, _fields(self), strict=True)
-    inside = ", ".join(f"{name}={value!r}" for name, value in parts)
+    shown = [name for name, item in self.__dataclass_fields__.items() if item.repr]
+    inside = ", ".join(f"{name}={getattr(self, name)!r}" for name in shown)
     return f"{type(self).__qualname__}({inside})"
 
 

@@ -57,3 +57,12 @@ def test_frozen_works_with_dataclasses_copy_and_pickle() -> None:
     assert copy.deepcopy(point) == pickle.loads(pickle.dumps(point)) == point
     assert repr(point) == "Point(x=1, y=2, tags=('a',))"
     assert point.length == 3
+
+
+def test_frozen_shows_no_field_that_is_not_to_be_shown() -> None:
+    @frozen
+    class Login:
+        name: str
+        password: str = field(repr=False)
+
+    assert repr(Login("me", "secret")).endswith("Login(name='me')")

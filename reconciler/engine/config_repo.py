@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from reconciler.engine.configuration import Change, ask_change
@@ -59,7 +59,7 @@ class RepoPlace:
     edits. `aside`: only to look at, in a work tree of its own, so that nothing changes.
     """
 
-    url: str
+    url: str = field(repr=False)
     branch: str = ""
     path: str = "apps.yaml"
     protect_history: bool = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
+from dataclasses import field
 from urllib.parse import unquote
 
 from reconciler.errors import SourceError
@@ -16,7 +17,7 @@ class Login:
     """User name and password for one host over http or https."""
 
     username: str
-    password: str
+    password: str = field(repr=False)
 
 
 @frozen
