@@ -33,12 +33,16 @@ class Caller:
 
     def must(self, scope: str) -> None:
         """Raises `Forbidden` when the token's scope is too small."""
-        if SCOPES.index(self.token.scope) < SCOPES.index(scope):
+        if not self.may(scope):
             raise Forbidden(
                 f"the token {self.token.name!r} has the scope {self.token.scope}, and this needs "
                 f"{scope}",
                 todo=f"Use a token that was created with --scope {scope}.",
             )
+
+    def may(self, scope: str) -> bool:
+        """Whether the token's scope is enough."""
+        return SCOPES.index(self.token.scope) >= SCOPES.index(scope)
 
     def sees(self, app: str) -> bool:
         """Whether the token is for this app (`<project>/<name>`)."""

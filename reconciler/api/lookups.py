@@ -27,6 +27,7 @@ from reconciler.engine.environment import (
     show_environment,
 )
 from reconciler.engine.follow import read_end
+from reconciler.engine.hook_tokens import hook_token
 from reconciler.engine.output import read_output
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, GitSource, ImageSource
@@ -53,6 +54,8 @@ def one(call: Call) -> Document:
         rows = store.list_deployments(app, SHOWN_DEPLOYMENTS)
     found = application(loaded, app, row)
     found["deployments"] = [deployment(call, each) for each in rows]
+    may_ask = call.caller is not None and call.caller.may("deploy")
+    found["refreshToken"] = hook_token(store, app) if may_ask else None
     return found
 
 

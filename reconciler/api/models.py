@@ -147,6 +147,10 @@ class ApplicationGives(ApplicationBrief):
     buildSecrets: str | None  # noqa: N815
     createEnvFile: bool  # noqa: N815
     deployments: list[DeploymentGives]
+    refreshToken: Annotated[  # noqa: N815
+        str | None,
+        Field(description="The end of its own URL, /api/deploy/TOKEN; needs the scope deploy."),
+    ]
 
 
 class EnvironmentGives(Gives):

@@ -1,4 +1,4 @@
-"""`token create|list|revoke`: who may call the HTTP API."""
+"""`token create|list|revoke|hook`: who may call the HTTP API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reconciler.cli.options import Options, common_options
+from reconciler.cli.options import Options, common_options, find_app
 from reconciler.cli.output import print_json, print_table
 from reconciler.engine.documents import iso
 from reconciler.errors import UsageError
@@ -22,7 +22,7 @@ _APP = r"[a-z0-9][a-z0-9_.-]*(?:/[a-z0-9][a-z0-9_.-]*)?"
 
 @click.group()
 def token() -> None:
-    """Create, list and revoke tokens of the HTTP API.
+    """Tokens of the HTTP API, and the URLs of apps.
 
     \b
     A token is sent as `x-api-key: TOKEN` or `Authorization: Bearer TOKEN`. Its scope says what
@@ -144,4 +144,27 @@ def revoke(options: Options, name: str) -> int:
         print_json(_document(found, now))
     else:
         click.echo(f"Revoked {found.name}.")
+    return 0
+
+
+@token.command()
+@click.argument("app")
+@common_options
+def hook(options: Options, app: str) -> int:
+    """Print the path at which a POST asks for a look at APP, with any body or none.
+
+    Nothing else can be done there. It stays the same as long as the state does.
+    """
+    from reconciler.engine.hook_tokens import hook_token
+
+    name = find_app(options.load_known(), app)
+    store = Store(options.state_dir)
+    try:
+        path = f"/api/deploy/{hook_token(store, name)}"
+    finally:
+        store.close()
+    if options.json:
+        print_json({"app": name, "path": path})
+    else:
+        click.echo(path)
     return 0

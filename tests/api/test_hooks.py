@@ -310,3 +310,11 @@ def test_webhooks_are_counted(hooked: Api) -> None:
         send(hooked, "/hooks/github", body, senders.github(body))
     send(hooked, "/hooks/github", body + b" ", senders.github(body))
     assert [count(result) for result in results] == [number + 1 for number in before]
+
+
+def test_own_url_is_told_to_those_who_may_deploy(api: Api) -> None:
+    tokens = {
+        scope: api.as_(scope).get("application.one", applicationId="api").json()["refreshToken"]
+        for scope in ("read", "deploy")
+    }
+    assert tokens == {"read": None, "deploy": hook_token(api.store, "shop/api")}

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli import run
+from reconciler.engine.hook_tokens import hook_token
 from reconciler.state.store import Store
 from reconciler.state.tokens import find_token
 
@@ -69,3 +70,14 @@ def test_list_and_revoke(token: Any) -> None:
 )
 def test_token_that_makes_no_sense(token: Any, arguments: list[str]) -> None:
     assert token("create", *arguments)[0] == 64
+
+
+def test_hook_prints_the_path_that_is_the_apps_own(token: Any, tmp_path: Path) -> None:
+    spec = tmp_path / "apps.yaml"
+    spec.write_text("version: 1\nproject: shop\napps:\n  api: {source: {path: .}}\n")
+    code, out, _ = token("hook", "api", "--file", str(spec))
+    assert (code, out) == (0, token("hook", "shop/api", "--file", str(spec))[1])
+    store = Store(tmp_path / "state")
+    assert out == f"/api/deploy/{hook_token(store, 'shop/api')}\n"
+    store.close()
+    assert token("hook", "nothing", "--file", str(spec))[0] == 64
