@@ -16,6 +16,9 @@ LABEL_TASK = f"{LABEL}.task"
 """The name of a one-off task; what carries it never serves."""
 LABEL_REVISION = f"{LABEL}.revision"
 
+LABEL_PROXY = f"{LABEL}.proxy"
+"""On a proxy's container, with its project; it has no `LABEL_APP`, so nothing takes it for one."""
+
 IMAGE_LABEL_PROJECT = f"{LABEL}.image.project"
 IMAGE_LABEL_APP = f"{LABEL}.image.app"
 IMAGE_LABEL_BUILD_HASH = f"{LABEL}.image.build-hash"

@@ -83,6 +83,10 @@ class DockerApi:
         """At once, without any grace."""
         self._send("POST", f"/containers/{container}/restart", {"t": "0"})
 
+    def kill(self, container: str, signal: str) -> None:
+        """Send a signal to its first process."""
+        self._send("POST", f"/containers/{container}/kill", {"signal": signal})
+
     def rename(self, container: str, name: str) -> None:
         """Works on a running one, too."""
         self._send("POST", f"/containers/{container}/rename", {"name": name})
