@@ -11,6 +11,10 @@ Kinds, and what `data` holds beside `app` and `deployment`:
     recorded    cause            (a pass wrote something down without a deployment)
     notice      status: sent | failed | dropped, title, reason      (of a message to people)
 
+About the project, with an empty `app`:
+
+    proxy       cause            (the proxy wasn't as it shall be, and was corrected)
+
 About the configuration, with an empty `app`:
 
     accepted    place, revision, before, recovered   (another version of the spec is in force)

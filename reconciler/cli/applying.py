@@ -14,7 +14,7 @@ from reconciler.cli.progress import show_progress
 from reconciler.engine.desired import Policy
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
-from reconciler.errors import ReconcilerError, TimedOut
+from reconciler.errors import ReconcilerError, TimedOut, Transient
 from reconciler.events import ignore
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import UNSETTLED, Action
@@ -119,12 +119,16 @@ def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, wait
             click.echo(f"  log:    reconcile logs {row.app.partition('/')[2]}")
         if not waited:
             click.echo(f"  deployment {row.id}")
+    for trouble in done.front.troubles:
+        click.echo(f"proxy: {colour('error', 'failed')}: {trouble}")
     for action in _unsettled(done):
         if options.quiet and action.kind == "quarantine":
             continue  # told when it failed; cron would say it again every few minutes
         click.echo(f"{action.app}: {colour(action.kind, 'failed')}: {action.cause}")
         if action.todo:
             click.echo(f"  → {action.todo}")
+    if done.front.causes and not options.quiet:
+        click.echo(f"proxy: corrected: {', '.join(done.front.causes)}")
     if not rows and not _unsettled(done) and not options.quiet:
         recorded = [a for a in done.snapshot.plan.actions if a.kind in ("record", "clean")]
         for action in recorded:
@@ -141,6 +145,9 @@ def _exit_code(done: Pass, rows: Sequence[Deployment]) -> int:
     if any(row.status == "error" or row.outcome == "cancelled" for row in rows):
         return 1
     unsettled = _unsettled(done)
+    troubles = done.front.troubles
     if any(not action.passing for action in unsettled):
         return 1
-    return 69 if unsettled else 0
+    if any(not isinstance(trouble, Transient) for trouble in troubles):
+        return 1
+    return 69 if unsettled or troubles else 0

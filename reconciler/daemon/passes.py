@@ -99,6 +99,10 @@ class Passes:
         for row in done.queued:
             why = ", ".join(wish.cause for wish in wishes)
             self._reports.tell("plan", f"{row.kind}: {row.cause} (seen after: {why})", app=row.app)
+        for trouble in done.front.troubles:
+            self._reports.say("proxy", f"{trouble}", app=trouble.app)
+        troubled = {trouble.app for trouble in done.front.troubles}
+        self._reports.keep_only("proxy", troubled, "the proxy is as it shall be")
         told: dict[str, Action] = {}
         for action in done.snapshot.plan.actions:
             if action.kind in TOLD:

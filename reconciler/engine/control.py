@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
+from reconciler.engine.front import prepare_front
 from reconciler.engine.handover import prepare_by_hand
 from reconciler.engine.requests import TITLES, Asked, repeat_request, target_request
 from reconciler.engine.worker import Leases
@@ -94,6 +95,7 @@ def redeploy(
     """Ask for the version that serves now, rebuilt with the current configuration."""
     prepare_by_hand(tools, loaded, app)
     served = _serving(tools, app)
+    prepare_front(tools, loaded, app)
     request = served.read_request()
     known = Resolved(request.resolved, request.revision, request.reference)
     section = loaded.spec.apps[app.partition("/")[2]]
@@ -126,6 +128,7 @@ def rollback(
     prepare_by_hand(tools, loaded, app)
     served = _serving(tools, app)
     earlier = _find_earlier(tools, app, served, to)
+    prepare_front(tools, loaded, app)
     target = _resolver(tools, loaded, words.job).resolve([app])[app]
     asked = Asked(
         "rollback",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import field
 from typing import TYPE_CHECKING
 
 from reconciler.engine.desired import Policy
+from reconciler.engine.front import FrontState, settle_front
 from reconciler.engine.snapshot import Snapshot, take_snapshot
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
@@ -20,11 +22,13 @@ LOCK_SECONDS = 60.0
 
 @frozen
 class Pass:
-    """What a pass did: the plan, the deployments it asked for and those already on their way."""
+    """What a pass did: the plan, the deployments it asked for and those already on their way, and
+    how the project's proxy is."""
 
     snapshot: Snapshot
     queued: tuple[Deployment, ...]
     on_their_way: tuple[str, ...]
+    front: FrontState = field(default_factory=FrontState)
 
 
 def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> Pass:
@@ -34,8 +38,9 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
     """
     with locked(tools.store.directory / "pass.lock", Job(), LOCK_SECONDS):
         snapshot = take_snapshot(tools, loaded, policy)
+        front = settle_front(tools, loaded, snapshot.recorded, snapshot.observed)
         if not snapshot.plan.actions and not snapshot.plan.notes:
-            return Pass(snapshot, (), ())
+            return Pass(snapshot, (), (), front)
         from reconciler.engine.enqueue import Enqueuer
 
         enqueuer = Enqueuer(tools, snapshot, trigger)
@@ -50,4 +55,4 @@ def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> 
         if action.kind == "wait" and action.app not in due
         for deployment in snapshot.in_flight(action.app)
     ]
-    return Pass(snapshot, tuple(queued), tuple(waiting))
+    return Pass(snapshot, tuple(queued), tuple(waiting), front)

@@ -12,7 +12,7 @@ from reconciler.events import Listener, ignore
 from reconciler.host.engine import Engine
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
-from reconciler.runtime import RUNTIMES
+from reconciler.runtime import RUNTIMES, make_proxy
 from reconciler.runtime.base import Runtime
 from reconciler.state.store import Store
 
@@ -44,6 +44,7 @@ def open_tools(
             clock=time.time,
             retry_delay=retry_delay,
             listen=listen,
+            proxy=make_proxy(engine, state_dir) if runtime is None else None,
         )
     finally:
         store.close()

@@ -10,6 +10,7 @@ from reconciler.events import Listener, ignore
 from reconciler.host.engine import Engine
 from reconciler.host.secrets import Redactor, Secrets
 from reconciler.runtime.base import Runtime
+from reconciler.runtime.proxy import Proxy
 from reconciler.source.base import Workplace
 from reconciler.spec.models import App, GitSource
 from reconciler.spec.urls import has_credentials, strip_credentials
@@ -23,7 +24,8 @@ class Tools:
 
     `clock`: seconds since 1970. `retry_delay`: from an error and the number of failed tries to
     the seconds until the next, None when trying the same again can't help. `urls`: from git URLs
-    as they are written down to those of the spec, with the credentials inside them.
+    as they are written down to those of the spec, with the credentials inside them. `proxy`: what
+    leads to apps with `expose`, where the runtime has one.
     """
 
     store: Store
@@ -34,6 +36,7 @@ class Tools:
     retry_delay: Callable[[BaseException, int], float | None]
     listen: Listener = ignore
     urls: dict[str, str] = field(default_factory=dict)
+    proxy: Proxy | None = None
 
     def secrets(self, base_dir: Path) -> Secrets:
         """A reader of references for a spec in `base_dir`."""

@@ -189,6 +189,7 @@ class Container:
     status: str = ""
     created: int = 0
     task: str = ""
+    address: str = ""
 
 
 @frozen

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from reconciler.host.engine import Engine
 from reconciler.runtime.base import MakeRuntime, Runtime
+from reconciler.runtime.proxy import LaterProxy, Proxy
 
 
 def _docker(engine: Engine, state_dir: Path) -> Runtime:
@@ -19,3 +20,14 @@ def _docker(engine: Engine, state_dir: Path) -> Runtime:
 
 
 RUNTIMES: Mapping[str, MakeRuntime] = {"docker": _docker}
+
+
+def make_proxy(engine: Engine, state_dir: Path) -> Proxy:
+    """The proxies in front of the apps on one engine."""
+
+    def make() -> Proxy:
+        from reconciler.runtime.haproxy import HaProxy
+
+        return HaProxy(engine, state_dir)
+
+    return LaterProxy(make)

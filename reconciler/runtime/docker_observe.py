@@ -59,7 +59,17 @@ def parse_container(document: Document) -> Container:
         status=status,
         created=document["Created"],
         task=labels.get(LABEL_TASK, ""),
+        address=address_of(document),
     )
+
+
+def address_of(document: Document) -> str:
+    """Where the host reaches a container that runs; empty where it doesn't."""
+    if (document.get("HostConfig") or {}).get("NetworkMode") == "host":
+        return "127.0.0.1" if document["State"] == "running" else ""
+    networks = (document.get("NetworkSettings") or {}).get("Networks") or {}
+    addresses = (network.get("IPAddress") for network in networks.values())
+    return next(filter(None, addresses), "")
 
 
 def name_of(document: Document) -> str:

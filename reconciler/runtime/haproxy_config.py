@@ -77,14 +77,6 @@ def certificate_file(app: str, digest: str) -> str:
     return f"certificates/{_name(app)}-{digest[:12]}.pem"
 
 
-def listens(record: Record) -> list[int]:
-    """The ports of the host that the proxy listens on."""
-    exposed = record.routes.values()
-    http = [record.settings.http] if any(one.http for one in exposed) else []
-    https = [record.settings.https] if record.certificates else []
-    return [*http, *https, *sorted(one.tcp.listen for one in exposed if one.tcp)]
-
-
 def _config(record: Record, host: Host) -> Iterator[str]:
     yield from (
         "global",
@@ -184,16 +176,20 @@ def _web_backend(record: Record, app: str, route: HttpRoute) -> Iterator[str]:
         f"    timeout server {_milliseconds(route.timeout)}",
         "    timeout tunnel 1h",
     )
-    if route.tls and route.redirect_https:
+    if _redirects(record, app, route):
         port = "" if record.settings.https == 443 else f":{record.settings.https}"
         yield (
             f"    http-request redirect code 308 location https://%[var(txn.host)]{port}%[pathq]"
             " unless { req.hdr(x-forwarded-proto) https }"
         )
     if route.sticky:
-        secure = " secure" if route.tls and route.redirect_https else ""
+        secure = " secure" if _redirects(record, app, route) else ""
         yield f"    cookie server-{_name(app)} insert indirect nocache httponly{secure}"
     yield from _servers(record, app, route.port, cookies=route.sticky)
+
+
+def _redirects(record: Record, app: str, route: HttpRoute) -> bool:
+    return route.redirect_https and app in record.certificates
 
 
 def _tcp(record: Record, host: Host, app: str, route: TcpRoute) -> Iterator[str]:

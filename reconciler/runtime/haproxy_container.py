@@ -151,11 +151,8 @@ class Containers:
         """At once."""
         self._api.remove(container, volumes=True)
 
-    def why_not(self, container: str) -> str:
-        """What it said last, and that it ended if it did."""
-        document = self._api.inspect(container)
-        if document is None:
-            return "its container is gone"
+    def last_lines(self, container: str) -> str:
+        """What it said last, without control characters."""
         lines = self._api.logs(container, LOG_LINES).decode("utf-8", "replace").splitlines()
         return "\n".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
 

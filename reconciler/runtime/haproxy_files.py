@@ -22,7 +22,6 @@ from pathlib import Path
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
 from reconciler.runtime.haproxy_config import CONFIG_FILE, Host, certificate_file, render
-from reconciler.runtime.proxy import Route
 from reconciler.runtime.proxy_record import Record, dump_record, load_record
 
 RECORD_FILE = "record.json"
@@ -60,13 +59,25 @@ class Files:
             _write(self.directory / name, text)
         _write(self.directory / RECORD_FILE, json.dumps(dump_record(record), indent=1))
 
-    def save_certificates(self, routes: Mapping[str, Route]) -> None:
-        """Those of `routes`; before the configuration that names them is saved."""
+    def save_certificates(self, pems: Mapping[str, str]) -> None:
+        """By app; before the configuration that names them is saved."""
         directory = self.directory / "certificates"
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for app, route in routes.items():
-            if pem := route.certificate:
-                _write(self.directory / certificate_file(app, digest(pem)), pem)
+        for app, pem in pems.items():
+            _write(self.directory / certificate_file(app, digest(pem)), pem)
+
+    def why_useless(self, app: str, pem: str) -> str:
+        """Why this can't be used as a certificate with its key; empty when it can."""
+        import ssl
+
+        self.save_certificates({app: pem})
+        path = self.directory / certificate_file(app, digest(pem))
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(path)
+        except (ssl.SSLError, OSError, ValueError) as error:
+            path.unlink(missing_ok=True)
+            return str(getattr(error, "reason", None) or error).replace("_", " ").lower()
+        return ""
 
     def drop_certificates(self, record: Record) -> None:
         """Those that nothing names any more."""

@@ -39,7 +39,7 @@ def _correct(
         if stat is None or not stat.disabled:
             yield f"{server} state maint"
         return
-    if stat is None or stat.address != _address(slot.server, port):
+    if stat is None or stat.address != address_of(slot.server, port):
         yield f"{server} addr {slot.server.address} port {port}"
     if stat is None or stat.weight != slot.weight:
         yield f"{server} weight {slot.weight}"
@@ -57,7 +57,7 @@ def sessions_of(server: Server, sections: Mapping[str, int], stats: Iterable[Sta
     return sum(
         stat.sessions
         for stat in stats
-        if stat.address == _address(server, sections.get(stat.section, 0))
+        if stat.address == address_of(server, sections.get(stat.section, 0))
     )
 
 
@@ -107,5 +107,6 @@ def _total(stats: Iterable[Stat], sections: Collection[str], number: int) -> Cou
     )
 
 
-def _address(server: Server, port: int) -> str:
+def address_of(server: Server, port: int) -> str:
+    """As the proxy says it."""
     return f"[{server.address}]:{port}" if ":" in server.address else f"{server.address}:{port}"

@@ -16,7 +16,8 @@ what is missing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Protocol
 
@@ -68,10 +69,11 @@ class ServerState:
 
 @frozen
 class Route:
-    """How one app is reached. `certificate`: chain and key as one PEM text, empty without TLS."""
+    """How one app is reached. `certificate`: chain and key as one PEM text, empty without TLS,
+    None to go on with the one in use, as the new one can't be read."""
 
     expose: Expose
-    certificate: str = field(default="", repr=False)
+    certificate: str | None = field(default="", repr=False)
 
     def __repr__(self) -> str:
         return f"Route({self.expose!r})"
@@ -83,13 +85,15 @@ class Front:
 
     `routes` by app (`<project>/<name>`); without any there shall be no proxy. `servers`: which
     containers shall take an app's traffic; apps that it doesn't name are left as they are, as
-    their rollout is under way.
+    their rollout is under way. `kept`: apps that the spec doesn't have any more and whose
+    containers stay; so do their routes, unless another app has them now.
     """
 
     project: str
     settings: ProxySettings
     routes: Mapping[str, Route]
     servers: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
+    kept: Collection[str] = ()
 
 
 class Proxy(Protocol):
@@ -101,8 +105,12 @@ class Proxy(Protocol):
         the servers. Returns what was wrong, as causes (`routes changed`, `its container is
         missing`); empty when nothing was, which costs no call of the engine.
 
-        Raises `DeployError` when the engine or HAProxy refuses, with everything as it was.
+        Raises `DeployError` when the engine or HAProxy refuses, with everything as it was, and
+        when a certificate is of no use, after all the rest.
         """
+
+    def examine(self, front: Front) -> tuple[str, ...]:
+        """What `settle` would find wrong. Changes nothing."""
 
     def switch(self, app: str, servers: Sequence[Server], job: Job) -> None:
         """From now on exactly these take the app's new requests, by their weights; others that
@@ -117,3 +125,34 @@ class Proxy(Protocol):
     def drop(self, app: str, containers: Collection[str], job: Job) -> None:
         """These get nothing any more, and what they still have under way is cut off. Fine when
         the proxy doesn't know them."""
+
+
+class LaterProxy:
+    """A proxy that is made when it is first asked: a command without work doesn't pay for it."""
+
+    def __init__(self, make: Callable[[], Proxy]) -> None:
+        self._make = make
+
+    @functools.cached_property
+    def _real(self) -> Proxy:
+        return self._make()
+
+    def settle(self, front: Front, job: Job) -> tuple[str, ...]:
+        """See `Proxy`."""
+        return self._real.settle(front, job)
+
+    def examine(self, front: Front) -> tuple[str, ...]:
+        """See `Proxy`."""
+        return self._real.examine(front)
+
+    def switch(self, app: str, servers: Sequence[Server], job: Job) -> None:
+        """See `Proxy`."""
+        self._real.switch(app, servers, job)
+
+    def look(self, app: str) -> tuple[ServerState, ...]:
+        """See `Proxy`."""
+        return self._real.look(app)
+
+    def drop(self, app: str, containers: Collection[str], job: Job) -> None:
+        """See `Proxy`."""
+        self._real.drop(app, containers, job)

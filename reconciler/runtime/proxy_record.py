@@ -7,7 +7,7 @@ that no rollout needs a reload.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from typing import Any
 
@@ -64,15 +64,39 @@ class Record:
 
 
 def with_front(record: Record, front: Front, digests: Mapping[str, str]) -> Record:
-    """The record with the front's routes and settings; servers are left to `with_servers`."""
+    """The record with the front's routes and settings; servers are left to `with_servers`.
+
+    `digests`: of the certificates by app; without one, an app with TLS keeps what it has.
+    """
+    routes = {app: route.expose for app, route in front.routes.items()}
+    for app in front.kept:
+        if app in record.routes and not _clashes(record.routes[app], routes.values()):
+            routes.setdefault(app, record.routes[app])
+    certificates = {
+        app: digests.get(app) or record.certificates.get(app, "")
+        for app, expose in routes.items()
+        if expose.http and expose.http.tls
+    }
     return replace(
         record,
         settings=front.settings,
-        routes={app: route.expose for app, route in front.routes.items()},
-        certificates=dict(digests),
-        slots={app: slots for app, slots in record.slots.items() if app in front.routes},
-        room={app: record.room.get(app, ROOM) for app in front.routes},
+        routes=routes,
+        certificates={app: one for app, one in certificates.items() if one},
+        slots={app: slots for app, slots in record.slots.items() if app in routes},
+        room={app: record.room.get(app, ROOM) for app in routes},
     )
+
+
+def _clashes(expose: Expose, others: Iterable[Expose]) -> bool:
+    claimed = {claim for other in others for claim in claims(other)}
+    return not claimed.isdisjoint(claims(expose))
+
+
+def claims(expose: Expose) -> set[tuple[str, str] | int]:
+    """What only one app can have: each domain with its path, and a port of the host."""
+    http, tcp = expose.http, expose.tcp
+    found: set[tuple[str, str] | int] = {(d, http.path) for d in http.domains} if http else set()
+    return found | {tcp.listen} if tcp else found
 
 
 def with_servers(record: Record, app: str, servers: Sequence[Server]) -> Record:

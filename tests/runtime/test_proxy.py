@@ -27,7 +27,7 @@ def test_routes_domain_path_tcp(bench: ProxyBench) -> None:
     web, api = bench.backend("web"), bench.backend("api")
     bench.route("web", http={"domains": [HOST, "*.example.org"]}, tcp={})
     bench.route("api", http={"domains": [HOST], "path": "/api"})
-    assert bench.settle({"web": [web.server()]}) == ("not there yet",)
+    assert bench.settle({"web": [web.server()]}) == ("it isn't there yet",)
     bench.switch("api", api.server())
     assert bench.text(f"{HOST}/") == "web"
     assert bench.text(f"{HOST.upper()}:{bench.http}/x?y") == "web"
