@@ -27,6 +27,7 @@ from reconciler.spec.messages import NO_APPS
 from reconciler.spec.models import App, Spec
 from reconciler.spec.nodes import compose, count_values
 from reconciler.spec.reading import Entry, MergedNode, Node, Reading, entries, is_nothing
+from reconciler.spec.route_checks import check_routes
 from reconciler.spec.shapes import shape_of
 from reconciler.spec.validation import SPEC, valid_apps, valid_name, validate
 from reconciler.values import frozen
@@ -205,6 +206,7 @@ class Assembly:
         valid = spec.apps if spec else valid_apps(data["apps"])
         checkable = {name: Checkable(app, *apps.entries[name]) for name, app in valid.items()}
         check_apps(spec.project if spec else valid_name(data.get("project")), checkable, self.to)
+        check_routes(checkable, spec.proxy if spec else None, self.to)
         return spec
 
 

@@ -250,6 +250,8 @@ class App(Section):
         for name in ("host", "none"):
             if name in self.networks and (len(self.networks) > 1 or self.ports):
                 yield "networks", f"'{name}' goes with no other network and no published ports"
+        if self.expose and "none" in self.networks:
+            yield "networks", "the proxy can't reach an app in the network 'none'"
         targets = Counter(parse_volume(text).target.rstrip("/") for text in self.volumes)
         for target, times in targets.items():
             if times > 1:

@@ -37,7 +37,6 @@ class HttpRoute(Section):
     domains: tuple[Domain, ...] = about(
         "Domains of this app; *.example.com stands for one more label.",
         ["shop.example.com"],
-        min_length=1,
     )
     path: RoutePath = about(
         "Requests for this path and all below it; of several apps the longest path wins.",
@@ -61,6 +60,11 @@ class HttpRoute(Section):
         "5m",
         default="60s",
     )
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        if not self.domains:
+            yield "domains", "expected at least one domain"
 
 
 @section
@@ -112,3 +116,8 @@ class ProxySettings(Section):
         ["10.0.0.0/8"],
         default=(),
     )
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        if self.http == self.https:
+            yield "https", "plain HTTP and TLS need a port each"
