@@ -2,36 +2,83 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from reconciler.cli.options import Options, common_options
 from reconciler.cli.output import colour, print_json, print_table
 from reconciler.engine.documents import Document, configuration_document, status_document
-from reconciler.errors import SpecError
+from reconciler.errors import EngineUnavailable, ReconcilerError, SpecError
 from reconciler.spec.loaded import LoadedSpec
+from reconciler.values import frozen
+
+if TYPE_CHECKING:
+    from reconciler.host.engine import Engine
+    from reconciler.state.store import Store
 
 
 @click.command()
 @common_options
-def status(options: Options) -> int:
+@click.option("--watch", is_flag=True, help="Show it live, until Ctrl-C; or each change as a line.")
+@click.option(
+    "-n",
+    "--every",
+    type=click.FloatRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="SECONDS",
+    help="With --watch: how often to look.",
+)
+def status(options: Options, watch: bool, every: float) -> int:
     """Show every app: status, revisions, containers, health, and the last cause.
 
     Reads the state and asks the engine for a list of containers; asks no git host and no
     registry. `revision` is what the spec asks for, `running` what the container was made from.
     While the spec is broken, the last valid one counts, and its mistakes go to stderr.
+
+    --watch shows stages with their times as well. Where stdout is no terminal, it prints a line
+    for each app that has changed; with -o json a document in one line for each change.
     """
-    from reconciler.errors import EngineUnavailable
     from reconciler.host.engine import Engine
-    from reconciler.runtime import RUNTIMES
     from reconciler.state.store import Store
+
+    engine, store = Engine(), Store(options.state_dir)
+    if watch:
+        from reconciler.cli.watch import watch_status
+
+        return watch_status(options, engine, store, every)
+    seen = look(options, engine, store)
+    store.close()
+    if options.json:
+        print_json(seen.document)
+    else:
+        _print_configuration(seen.document["configuration"])
+        _print(seen.document)
+    for trouble in filter(None, (seen.away, seen.problem)):
+        click.echo(f"Error: {trouble}", err=True)
+    return 69 if seen.away else 78 if seen.problem else 0
+
+
+@frozen
+class Seen:
+    """The document of `status`, and what kept it from being whole."""
+
+    document: Document
+    away: ReconcilerError | None = None
+    problem: SpecError | None = None
+
+
+def look(options: Options, engine: Engine, store: Store) -> Seen:
+    """How everything is now. Raises `SpecError` before there is any valid spec."""
+    from reconciler.runtime import RUNTIMES
 
     loaded, problem = _load(options)
     project = loaded.spec.project
     wanted = {f"{project}/{name}": app.revision or "" for name, app in loaded.spec.apps.items()}
-    store = Store(options.state_dir)
     away: EngineUnavailable | None = None
     try:
-        observed = RUNTIMES["docker"](Engine(), options.state_dir).observe(project)
+        observed = RUNTIMES["docker"](engine, options.state_dir).observe(project)
     except EngineUnavailable as error:
         observed, away = None, error
     document = status_document(store, project, wanted, observed)
@@ -40,15 +87,7 @@ def status(options: Options) -> int:
         if short_name in loaded.spec.apps and loaded.spec.apps[short_name].suspend:
             entry["hold"] = "suspended in the spec"
     document["configuration"] = configuration_document(store, options.place, loaded, problem)
-    store.close()
-    if options.json:
-        print_json(document)
-    else:
-        _print_configuration(document["configuration"])
-        _print(document)
-    for trouble in filter(None, (away, problem)):
-        click.echo(f"Error: {trouble}", err=True)
-    return 69 if away else 78 if problem else 0
+    return Seen(document, away, problem)
 
 
 def _load(options: Options) -> tuple[LoadedSpec, SpecError | None]:
@@ -81,28 +120,35 @@ def _print_configuration(entry: Document) -> None:
 def _print(document: Document) -> None:
     from reconciler.plan.changing import short
 
-    rows = []
-    for entry in document["apps"]:
-        note = entry["reason"] if entry["status"] == "error" else entry["cause"]
-        if entry["held_back"]:
-            note = entry["held_back"]
-        if entry["hold"]:
-            note = f"held: {entry['hold']}"
-        if not entry["in_spec"]:
-            note = "gone from the spec"
-        status = entry["status"]
-        stage = f" ({entry['stage']})" if status == "running" and entry["stage"] else ""
-        rows.append(
-            (
-                entry["name"],
-                status + stage,
-                entry["health"],
-                entry["revision"] or "-",
-                short(entry["running_revision"]) or "-",
-                note,
-            )
+    rows = [
+        (
+            entry["name"],
+            status_of(entry),
+            entry["health"],
+            entry["revision"] or "-",
+            short(entry["running_revision"]) or "-",
+            note_of(entry),
         )
+        for entry in document["apps"]
+    ]
     if rows:
         print_table(("APP", "STATUS", "HEALTH", "REVISION", "RUNNING", "CAUSE"), rows)
     else:
         click.echo("No apps.")
+
+
+def status_of(entry: Document) -> str:
+    """Its status, with the stage while it is running."""
+    stage = entry["stage"] if entry["status"] == "running" else ""
+    return f"{entry['status']} ({stage})" if stage else str(entry["status"])
+
+
+def note_of(entry: Document) -> str:
+    """Why it is so, in one line."""
+    if not entry["in_spec"]:
+        return "gone from the spec"
+    if entry["hold"]:
+        return f"held: {entry['hold']}"
+    if entry["held_back"]:
+        return str(entry["held_back"])
+    return str(entry["reason"] if entry["status"] == "error" else entry["cause"])
