@@ -15,6 +15,7 @@ from pathlib import Path
 from reconciler.errors import ReconcilerError
 from reconciler.host.images import BuiltImage, list_built, remove_image
 from reconciler.pipeline.tools import Tools
+from reconciler.plan.healing import CALM
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
@@ -62,7 +63,7 @@ def clear_app(tools: Tools, app: str, keep: Keep, *, dry_run: bool) -> Freed:
     """Remove one app's old deployments and images. Raises `EngineUnavailable`."""
     freed = Freed()
     _clear_images(tools, app, keep.images, freed, dry_run=dry_run)
-    _clear_deployments(tools.store, app, keep.deployments, freed, dry_run=dry_run)
+    _clear_deployments(tools, app, keep.deployments, freed, dry_run=dry_run)
     return freed
 
 
@@ -157,9 +158,11 @@ def _name(image: BuiltImage) -> str:
 # -- deployments -----------------------------------------------------------------------------
 
 
-def _clear_deployments(store: Store, app: str, count: int, freed: Freed, *, dry_run: bool) -> None:
+def _clear_deployments(tools: Tools, app: str, count: int, freed: Freed, *, dry_run: bool) -> None:
+    store, calm_since = tools.store, tools.clock() - CALM.total_seconds()
     ended = [row for row in store.list_deployments(app, -1) if row.ended]
     protected = _protected_deployments(store, app)
+    protected |= {row.id for row in ended if row.kind == "heal" and row.queued_at > calm_since}
     oldest = _oldest_kept(ended, count)
     old = [row for row in ended if row.seq < oldest and row.id not in protected]
     for row in old:

@@ -91,6 +91,8 @@ def _by_plan(app: str, action: Action) -> Standing | None:
         patience = BLOCK_PATIENCE_SECONDS if action.passing else 0.0
         key = _key("blocked", action.cause)
         return Standing(key, "failed", patience, action.cause, action.todo)
+    if action.kind == "wait" and action.lasting and not action.after:  # healing doesn't help
+        return Standing(_key("flapping", app), "failed", 0.0, action.cause, action.todo)
     if action.kind not in ("hold", "quarantine"):
         return None
     todo = action.todo
