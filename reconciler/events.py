@@ -18,7 +18,7 @@ About the project, with an empty `app`:
 About the configuration, with an empty `app`:
 
     accepted    place, revision, before, recovered   (another version of the spec is in force)
-    refused     place, revision, problem, in_force   (a newer one can't be used)
+    refused     place, revision, problem, kept (bool), in_force   (a newer one can't be used)
 """
 
 from __future__ import annotations

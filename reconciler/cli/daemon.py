@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.cli.options import Length, Options, common_options
+from reconciler.cli.options import (
+    Length,
+    Options,
+    author_option,
+    common_options,
+    protect_history_option,
+)
 
 if TYPE_CHECKING:
     from reconciler.engine.configuration import Lasting
@@ -34,6 +40,8 @@ if TYPE_CHECKING:
     help="Serve the HTTP API there: 127.0.0.1:8080, or unix:/run/reconciler.sock. Beyond this "
     "machine only once there is a token (`reconcile token create`).",
 )
+@protect_history_option
+@author_option
 @click.option("--read-only", is_flag=True, help="The API changes nothing in the spec.")
 @click.option(
     "--log-format",

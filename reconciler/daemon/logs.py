@@ -99,6 +99,8 @@ def describe(event: Event) -> tuple[Level, str]:
         return _describe_end(data)
     if event.kind == "notice":
         return _describe_notice(data)
+    if event.kind in ("accepted", "refused"):
+        return _describe_configuration(event.kind, data)
     if event.kind == "progress":
         return "debug", f"{data.get('stage', '')} | {data.get('text', '')}"
     return "info", _describe(event.kind, data)
@@ -122,6 +124,15 @@ def _describe_stage(data: Mapping[str, object]) -> tuple[Level, str]:
     seconds = data.get("seconds")
     took = f" in {seconds:.2f}s" if isinstance(seconds, int | float) and status != "skipped" else ""
     return level, f"{data.get('stage', '')} {status}{took}"
+
+
+def _describe_configuration(kind: str, data: Mapping[str, object]) -> tuple[Level, str]:
+    place, revision = data.get("place", ""), str(data.get("revision", ""))[:7]
+    if kind == "refused":
+        stays = "the last good spec stays in force" if data.get("kept") else "no spec is in force"
+        return "error", f"{place}: {stays}: {data.get('problem', '')}"
+    again = ", and what was wrong is over" if data.get("recovered") else ""
+    return "info", f"{place}: {f'commit {revision}' if revision else 'the spec'} is in force{again}"
 
 
 def _describe_notice(data: Mapping[str, object]) -> tuple[Level, str]:

@@ -65,6 +65,7 @@ class Ledger:
                 "place": place,
                 "revision": error.revision,
                 "problem": text,
+                "kept": in_force is not None,
                 "in_force": in_force.revision if in_force else "",
             }
             self.listen(Event("refused", "", data=data))

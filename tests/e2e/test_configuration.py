@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
-from tests.e2e.conftest import DOCKERFILE, HEALTH, Shop
+from tests.e2e.conftest import DOCKERFILE, HEALTH, Shop, answers
 
 
 @pytest.fixture
@@ -12,7 +15,7 @@ def ops(shop: Shop) -> Shop:
     """The spec is in the repository, beside the directory `web` that its app is built from."""
     shop.directory = shop.repo.path
     shop.place = ["--repo", shop.repo.url, "--branch", "main"]
-    shop.repo.write({"web/Dockerfile": DOCKERFILE, "web/index.html": "one"})
+    shop.repo.write({".gitignore": "*.log", "web/Dockerfile": DOCKERFILE, "web/index.html": "one"})
     shop.app("web", source={"path": "web"}, health=HEALTH, volumes=["./conf:/www/conf:ro"])
     return shop
 
@@ -54,3 +57,25 @@ def test_repository_with_spec_and_source(ops: Shop) -> None:
     row = ops.run("deploy", "web", "-o", "json").json
     assert (row["spec_revision"], row["outcome"]) == (third, "succeeded")
     assert f"spec:   {third[:7]}" in ops.run("explain", "web").out
+
+
+def test_daemon_follows_a_repository(ops: Shop, wait_until: Callable[..., Any]) -> None:
+    ops.repo.commit({"conf/motto": "hello"})
+    with ops.daemon("--interval", "1s", "--protect-history") as daemon:
+        wait_until(lambda: answers(ops, "one", "web"), timeout=30)
+        ops.repo.commit({"web/index.html": "two"})
+        wait_until(lambda: answers(ops, "two", "web"), timeout=30)
+        good = ops.repo.head
+        ops.repo.commit({"apps.yaml": "", "web/index.html": "three"})
+        wait_until(lambda: daemon.lines("refused"))
+        ops.engine.docker("rm", "-f", ops.container_id("web"))
+        wait_until(lambda: answers(ops, "two", "web"), timeout=30)
+        assert ops.status_document()["configuration"]["revision"] == good
+        ops.repo.git("reset", "-q", "--hard", f"{good}^")
+        ops.repo.commit({"web/index.html": "another past"})
+        wait_until(lambda: len(daemon.lines("refused")) == 2)
+        assert "rewritten" in daemon.lines("refused")[1]["text"]
+        ops.apply()
+        assert ops.answer("web") == "another past"
+        wait_until(lambda: not ops.status_document()["configuration"]["problem"])
+        assert len(daemon.lines("refused")) == 2
