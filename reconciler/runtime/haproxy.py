@@ -136,22 +136,20 @@ def _end_sessions(running: Running, sections: Mapping[str, int], servers: Sequen
     """Cut off what doesn't end by itself at once."""
     addresses = {address_of(one, port) for one in servers for port in sections.values()}
     deadline = time.monotonic() + END_SECONDS
-    while todo := _shutdowns(addresses, running.control.stats(sections)):
+    while busy := _busy(addresses, running.control.stats(sections)):
         if time.monotonic() > deadline:
-            running.control.tell(todo)
+            running.control.tell([f"shutdown sessions server {name}/s{n}" for name, n in busy])
             break
         time.sleep(0.02)
     for worker in running.control.old_workers():
-        old = running.control.old_stats(worker, sections)
-        running.control.tell_old(worker, _shutdowns(addresses, old))
+        if busy := _busy(addresses, running.control.old_stats(worker, sections)):
+            running.control.end_old(worker, busy)
 
 
-def _shutdowns(addresses: Collection[str], stats: Sequence[Stat]) -> list[str]:
-    return [
-        f"shutdown sessions server {stat.section}/s{stat.number}"
-        for stat in stats
-        if stat.sessions and stat.address in addresses
-    ]
+def _busy(addresses: Collection[str], stats: Sequence[Stat]) -> list[tuple[str, int]]:
+    """Slots, by section and number, in which something is under way at one of the addresses."""
+    found = (stat for stat in stats if stat.sessions and stat.address in addresses)
+    return [(stat.section, stat.number) for stat in found]
 
 
 def _without(front: Front, useless: Collection[str]) -> Front:

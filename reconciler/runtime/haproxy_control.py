@@ -90,11 +90,16 @@ class Control:
             return list(_parse_stats("\n".join(answers)))
         return []
 
-    def tell_old(self, worker: str, commands: Sequence[str]) -> None:
-        """Tell a worker of before, as long as there is one."""
+    def end_old(self, worker: str, servers: Collection[tuple[str, int]]) -> None:
+        """Cut off what a worker of before still has for these slots, by section and number. It
+        takes no commands about servers any more, only about single sessions."""
+        wanted = {(f"be={section}", f"srv=s{number}") for section, number in servers}
         with suppress(EngineUnavailable):
-            for command in commands:
-                self._ask_master(f"@!{worker} {command}")
+            for line in self._ask_master(f"@!{worker} show sess").splitlines():
+                identity, _, rest = line.partition(": ")
+                words = rest.split()
+                if any(be in words and srv in words for be, srv in wanted):
+                    self._ask_master(f"@!{worker} shutdown session {identity}")
 
     def reload(self) -> None:
         """Ask for workers with the files as they are now. The master answers when it has begun."""

@@ -94,6 +94,7 @@ class Running:
                 wanted.settings, self.files.directory, this_host(), job
             )
             self._await(identity, structure_hash(wanted), job)
+            self.tell(wanted, wanted, wanted.routes)  # it may have been there with other servers
         except BaseException:
             self._restore(record, wanted)
             raise

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPResponse
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_PROXY
 from reconciler.runtime.haproxy import HaProxy
-from reconciler.runtime.proxy import Front, Route, Server
+from reconciler.runtime.proxy import Front, Route, Server, ServerState
 from reconciler.spec.models import Expose
 from reconciler.spec.plain import from_plain
 from reconciler.spec.routes import ProxySettings
@@ -33,7 +33,7 @@ class _Pages(BaseHTTPRequestHandler):
     server: "_HttpServer"
 
     def do_GET(self) -> None:
-        self.server.headers.append(dict(self.headers.items()))
+        self.server.headers.append({k.lower(): v for k, v in self.headers.items()})
         if self.path.startswith("/broken"):
             self._answer(500, "broken")
         elif self.path.startswith("/upgrade"):
@@ -111,6 +111,7 @@ class Backend:
         return Server(f"id-{self.name}", self.address, weight)
 
     def close(self) -> None:
+        """Refuse connections from now on; may be called twice."""
         for server in (self.http, self.tcp):
             server.shutdown()
             server.server_close()
@@ -131,6 +132,21 @@ def free_ports(count: int) -> list[int]:
     return found
 
 
+class Talk:
+    """Lines to and fro."""
+
+    def __init__(self, connection: socket.socket, lines: Any) -> None:
+        self._connection, self._lines = connection, lines
+
+    def say(self, line: str) -> str:
+        """What is answered; empty when the connection has ended."""
+        try:
+            self._connection.sendall(f"{line}\n".encode())
+            return str(self._lines.readline()).strip()
+        except ConnectionError:
+            return ""
+
+
 class ProxyBench:
     """One project with its proxy."""
 
@@ -140,9 +156,11 @@ class ProxyBench:
         self.state_dir = state_dir
         self.http, self.https, self.tcp, self.app_http, self.app_tcp = free_ports(5)
         self.proxy = HaProxy(Engine(engine.url), state_dir)
+        self._taken = socket.create_server(("0.0.0.0", 0))
         self.lines: list[str] = []
         self.job = Job(log=self.lines.append)
         self.image = HAPROXY_IMAGE
+        self.trusted: tuple[str, ...] = ()
         self.routes: dict[str, Route] = {}
         self.backends: list[Backend] = []
 
@@ -163,17 +181,31 @@ class ProxyBench:
             expose["tcp"] = {"listen": self.tcp, "port": self.app_tcp, **expose["tcp"]}
         self.routes[self.app(name)] = Route(from_plain(Expose, expose), certificate)
 
-    def settle(self, servers: dict[str, list[Server]] | None = None) -> tuple[str, ...]:
-        settings = ProxySettings(image=self.image, http=self.http, https=self.https)
+    def _front(self, servers: dict[str, list[Server]] | None = None) -> Front:
+        settings = ProxySettings(
+            image=self.image, http=self.http, https=self.https, trusted=self.trusted
+        )
         named = {self.app(name): tuple(found) for name, found in (servers or {}).items()}
-        return self.proxy.settle(Front(self.project, settings, self.routes, named), self.job)
+        return Front(self.project, settings, self.routes, named)
+
+    def settle(
+        self, servers: dict[str, list[Server]] | None = None, proxy: HaProxy | None = None
+    ) -> tuple[str, ...]:
+        """`servers` by app; other apps are left as they are."""
+        return (proxy or self.proxy).settle(self._front(servers), self.job)
+
+    def examine(self) -> tuple[str, ...]:
+        return self.proxy.examine(self._front())
+
+    def look(self, name: str) -> tuple[ServerState, ...]:
+        return self.proxy.look(self.app(name))
 
     def switch(self, name: str, *servers: Server) -> None:
         self.proxy.switch(self.app(name), servers, self.job)
 
     def draining(self, name: str) -> int:
         """Sessions of servers that drain."""
-        return sum(one.sessions for one in self.proxy.look(self.app(name)) if one.draining)
+        return sum(one.sessions for one in self.look(name) if one.draining)
 
     def drop(self, name: str, *backends: Backend) -> None:
         ids = [one.server().container for one in backends]
@@ -182,9 +214,13 @@ class ProxyBench:
     def containers(self) -> list[Any]:
         return self.engine.containers(f"{LABEL_PROXY}={self.project}")
 
-    def get(self, url: str, **headers: str) -> tuple[int, str, dict[str, str]]:
+    def get(
+        self, url: str, *, https: bool = False, **headers: str
+    ) -> tuple[int, str, dict[str, str]]:
         """Status, body and headers of one request to the proxy: `host/path`."""
         connection = HTTPConnection("127.0.0.1", self.http, timeout=5)
+        if https:
+            connection = HTTPSConnection("127.0.0.1", self.https, context=_trusting(), timeout=5)
         try:
             host, _, path = url.partition("/")
             connection.request("GET", f"/{path}", headers={"Host": host, **headers})
@@ -192,17 +228,29 @@ class ProxyBench:
         finally:
             connection.close()
 
-    def text(self, url: str, **headers: str) -> str:
-        status, body, _ = self.get(url, **headers)
+    def text(self, url: str, *, https: bool = False, **headers: str) -> str:
+        """The body, or the status when it isn't 200, or why there is no answer."""
+        try:
+            status, body, _ = self.get(url, https=https, **headers)
+        except (OSError, HTTPException) as error:
+            return str(error)
         return body if status == 200 else f"{status}"
+
+    def line(self) -> str:
+        """Who answers a line over TCP."""
+        with socket.create_connection(("127.0.0.1", self.tcp), 5) as connection:
+            connection.sendall(b"hello\n")
+            return connection.makefile().readline().removesuffix(" hello\n")
+
+    def taken(self) -> int:
+        """A port that this process listens on."""
+        return int(self._taken.getsockname()[1])
 
     def certificate_of(self, domain: str) -> str:
         """The common name of the certificate that is shown for a domain."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
             socket.create_connection(("127.0.0.1", self.https), 5) as plain,
-            context.wrap_socket(plain, server_hostname=domain) as wrapped,
+            _trusting().wrap_socket(plain, server_hostname=domain) as wrapped,
         ):
             der = wrapped.getpeercert(binary_form=True)
             assert der is not None
@@ -212,20 +260,27 @@ class ProxyBench:
         return told.rpartition("= ")[2].strip()
 
     @contextmanager
-    def talk(self, host: str) -> Iterator[Any]:
-        """An upgraded connection, as a file of lines."""
+    def talk(self, host: str) -> Iterator["Talk"]:
+        """An upgraded connection."""
         with socket.create_connection(("127.0.0.1", self.http), 5) as connection:
             request = f"GET /upgrade HTTP/1.1\r\nHost: {host}\r\n"
             request += "Connection: Upgrade\r\nUpgrade: lines\r\n\r\n"
             connection.sendall(request.encode())
-            with connection.makefile("rw", newline="\n") as lines:
+            with connection.makefile("r") as lines:
                 while lines.readline().strip():
                     pass
-                yield lines
+                yield Talk(connection, lines)
 
     def close(self) -> None:
+        self._taken.close()
         for backend in self.backends:
             backend.close()
+
+
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _read(answer: HTTPResponse) -> tuple[int, str, dict[str, str]]:

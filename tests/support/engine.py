@@ -39,7 +39,7 @@ CONTAINERD_PID = "exec/containerd/containerd.pid"
 SBIN = "/usr/sbin:/sbin"
 LIBRARY = Path(__file__).parent.parent / "lib.sh"
 TOOLS = ("dockerd", "docker", "iptables", "ip", "nsenter")
-TEST_TOOLS = (*TOOLS, "docker-registry", "busybox")
+TEST_TOOLS = (*TOOLS, "docker-registry", "busybox", "haproxy")
 
 NEEDS_ROOT = """\
 These tests start private Docker engines, and that needs root.
@@ -48,7 +48,7 @@ or leave out what needs an engine: `pytest -m 'not engine'`."""
 NEEDS_PACKAGES = """\
 These tests need {missing}.
 On Debian: apt-get install --no-install-recommends docker.io iptables docker-registry \
-busybox-static iproute2 util-linux"""
+busybox-static haproxy iproute2 util-linux"""
 
 
 class UnixConnection(http.client.HTTPConnection):

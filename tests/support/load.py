@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
-LINES = 20
+LINES = 10
 TIMEOUT = 15.0
 MOST_FAILURES = 50
 
