@@ -61,7 +61,7 @@ class EngineEvents:
                 try:
                     stream(self._engine, _request(), self._job, self._take, self._opened(opened))
                     reason = "it ended the stream of events"
-                except (EngineUnavailable, Refusal) as error:
+                except (EngineUnavailable, Refusal, ValueError) as error:  # no JSON: no engine
                     reason = str(error)
                 pause = FIRST_PAUSE if opened else min(pause * 2, LONGEST_PAUSE)
                 self._reports.begin("engine", f"can't hear the engine: {reason}")

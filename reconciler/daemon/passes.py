@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -62,6 +63,12 @@ class Passes:
             self._reports.say("pass", f"no pass: {error}", level="info")
         except (ReconcilerError, sqlite3.Error, OSError) as error:
             self._reports.say("pass", f"no pass: {error}")
+            after.met(error)
+        except Exception as error:  # a bug: loudly, and without an end to everything else
+            self._reports.say(
+                "pass", f"no pass, by a fault of this program: {error!r}", level="error"
+            )
+            self._reports.tell("traceback", traceback.format_exc())
             after.met(error)
         after.finished(time.monotonic() - started, ok)
 
