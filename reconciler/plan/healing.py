@@ -12,9 +12,12 @@ from datetime import datetime, timedelta
 from signal import Signals
 
 from reconciler.plan.actions import Action
-from reconciler.plan.states import Container, DesiredApp
+from reconciler.plan.states import Container, DesiredApp, Serving
 from reconciler.plan.view import View, has_own_check
 from reconciler.values import frozen
+
+Admit = Callable[[Action, str], Action]
+"""What stands in the way of an action that reaches a target, or the action itself."""
 
 MOST_HEALS = 5
 CALM = timedelta(minutes=5)
@@ -58,22 +61,15 @@ def describe_exit(code: int, out_of_memory: bool) -> str:
 _SIGNALS = frozenset(Signals)
 
 
-def heal(
-    view: View, change: Action | None, admit: Callable[[Action, str], Action]
-) -> Action | None:
-    """Bring back what is recorded, unless `change` is due, which replaces the container anyway.
-
-    `admit`: what stands in the way of an action that reaches a target.
-    """
+def heal(view: View, serving: Serving, change: Action | None, admit: Admit) -> Action:
+    """Bring back what is recorded, unless `change` is due, which replaces the container anyway."""
     cause = broken(view)
-    if not cause or view.serving is None:
-        return None
     if change is not None:
         return Action(view.app, change.kind, (*change.causes, cause), change.stages)
     flaps = flaps_of(view)
     if flaps.until is not None and view.now < flaps.until and not view.retry_now:
         return _leave_alone(view, flaps, cause)
-    return admit(Action(view.app, "heal", (cause,), ("deploy", "health")), view.serving.target)
+    return admit(Action(view.app, "heal", (cause,), ("deploy", "health")), serving.target)
 
 
 @frozen

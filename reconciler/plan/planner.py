@@ -23,7 +23,15 @@ from reconciler.plan.healing import broken, clean, flaps_of, heal
 from reconciler.plan.order import Standing, in_order, judge, wait_for_dependencies
 from reconciler.plan.removing import Removals, judge_removals
 from reconciler.plan.renaming import follow_renames, former_names
-from reconciler.plan.states import Desired, DesiredApp, Note, Observed, Recorded, RecordedApp
+from reconciler.plan.states import (
+    Desired,
+    DesiredApp,
+    Note,
+    Observed,
+    Recorded,
+    RecordedApp,
+    Serving,
+)
 from reconciler.plan.view import View, hold_in_force
 from reconciler.plan.windows import keep_to_windows, next_rebuild, rebuild
 from reconciler.values import frozen
@@ -121,8 +129,8 @@ class _Decision:
             return self._on_its_way(view, desired)
         if held := self._name_taken(view, desired) or _held(view, desired):
             return held
-        if broken(view):
-            return self._heal(view, desired)
+        if view.serving is not None and broken(view):
+            return self._heal(view, desired, view.serving)
         if trouble := desired.trouble:
             return Action(
                 view.app, "block", (trouble.reason,), passing=trouble.passing, todo=trouble.todo
@@ -150,16 +158,16 @@ class _Decision:
         admitted = self._admit(view, action, wanted)
         return wait if admitted.kind == "hold" or admitted.after else admitted
 
-    def _heal(self, view: View, desired: DesiredApp) -> Action | None:
+    def _heal(self, view: View, desired: DesiredApp, serving: Serving) -> Action:
         """A change that replaces the broken container anyway does both."""
         due = None
         if not desired.trouble and not hold_in_force(view, desired):
-            due = _wanted(view, desired)
+            due = change(view, desired, serving)
         if due is not None and (
             "deploy" not in due.stages or self._admit(view, due, target_hash(desired)) is not due
         ):
             due = None
-        return heal(view, due, lambda action, target: self._admit(view, action, target))
+        return heal(view, serving, due, lambda action, target: self._admit(view, action, target))
 
     def _name_taken(self, view: View, desired: DesiredApp) -> Action | None:
         """Its former name is being deployed, or its name is still on another app's container."""

@@ -64,10 +64,8 @@ def next_opening(windows: Sequence[Window], after: datetime) -> datetime | None:
 def _ends(window: Window, moment: datetime) -> datetime | None:
     """When the window that covers this moment ends; None when none does."""
     start = last_fire(_cron(window), window.tz, moment)
-    if start is None:
-        return None
-    end = start + timedelta(seconds=seconds(window.lasts))
-    return end if end > moment else None
+    end = start and start + timedelta(seconds=seconds(window.lasts))
+    return end if end and end > moment else None
 
 
 def _cron(window: Window) -> str:

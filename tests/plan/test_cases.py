@@ -43,6 +43,7 @@ def test_plan(case: dict[str, Any]) -> None:
         NOW,
     )
     assert describe(plan) == case["plan"]
+    assert plan.chained == case.get("chained", False)
     if "next_in" in case:
         assert plan.next_at == NOW + timedelta(seconds=case["next_in"])
     if "notes" in case:

@@ -13,6 +13,7 @@ from reconciler.spec.models import (
     Health,
     HttpCheck,
     Image,
+    ImageSource,
     PathSource,
     Resources,
     Retention,
@@ -71,6 +72,13 @@ def test_facts_of_the_build():
         "env_file.DATABASE_URL": "sha256:abc",
     }
     assert build_hash(facts) == "v1:abb8619907c91ae3038c59bfe3aebf54"
+
+
+def test_facts_of_a_ready_image():
+    app = App(source=ImageSource(image="postgres"), env_file=True)
+    assert build_facts(app, {"image": "postgres@sha256:1"}, {"A": "1"}) == {
+        "source.image": "postgres@sha256:1"
+    }
 
 
 def test_facts_of_the_container():

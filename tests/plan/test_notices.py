@@ -56,6 +56,19 @@ def told_of(*moments: tuple[tuple[Action, ...], Last | None] | float) -> list[st
             ],
             ["failed", "recovered"],
         ),
+        # healed in vain, left alone, healed again, left alone for longer, then it works
+        (
+            [
+                (act("heal"), replace(FAILED, outcome="succeeded")),
+                (act("wait", "healed 5 times", until=SOON, lasting=True), None),
+                (act("heal"), replace(FAILED, outcome="")),
+                (act("wait", "broken after 1 pauses", until=SOON, lasting=True), None),
+                ((), replace(FAILED, outcome="succeeded")),
+            ],
+            ["failed", "recovered"],
+        ),
+        # what it depends on waits for a window
+        ([(act("wait", "waits for db", until=SOON, lasting=True, after=("shop/db",)), None)], []),
         # tried again for the same reason, at another time of the day
         (
             [
