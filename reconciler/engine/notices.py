@@ -80,9 +80,18 @@ def _stand(tools: Tools, snapshot: Snapshot, told: Mapping[str, Told]) -> dict[s
     if not names:
         return {}
     latest = tools.store.latest_of(names)
-    plan = snapshot.plan
-    found = {app: stand(app, plan.for_app(app), _last(latest.get(app))) for app in names}
+    found = {
+        app: stand(
+            app, snapshot.plan.for_app(app), _last(latest.get(app)), flaps=_flaps(snapshot, app)
+        )
+        for app in names
+    }
     return {app: standing for app, standing in found.items() if standing is not None}
+
+
+def _flaps(snapshot: Snapshot, app: str) -> bool:
+    recorded = snapshot.recorded.apps.get(app)
+    return recorded is not None and recorded.note.flaps > 0
 
 
 def _last(row: Deployment | None) -> Last | None:

@@ -1,6 +1,6 @@
 """What is worth a message: the way from what was told last to how an app stands now. Pure.
 
-    well ──▶ failed | rolled_back | blocked ──▶ well again: recovered
+    well ──▶ failed | rolled_back | blocked | flapping ──▶ well again: recovered
       └────▶ held (told once, and its end isn't told)
 
 A message is sent when the state changes, never because time goes by: the same failure tried again
@@ -70,14 +70,24 @@ class Told:
 WELL = Told()
 
 
-def stand(app: str, actions: Sequence[Action], last: Last | None) -> Standing | None:
+def stand(
+    app: str, actions: Sequence[Action], last: Last | None, *, flaps: bool = False
+) -> Standing | None:
     """How the app stands by the plan and its last deployment; None when that can't be said now.
 
+    `flaps`: healing it didn't last, and it hasn't been calm since: it isn't well because it runs.
     The plan may be older than the end of the deployment that it has led to.
     """
+    standing = _stand(app, actions, last)
+    return None if flaps and standing is not None and not standing.key else standing
+
+
+def _stand(app: str, actions: Sequence[Action], last: Last | None) -> Standing | None:
     action = next((one for one in actions if one.kind not in ("clean", "record")), None)
     if action is None:
         return Standing(last=last)
+    if action.after:
+        return None  # what it waits for is told
     if action.kind in DEPLOYING or (action.kind == "wait" and action.until is None):
         return _ended(last)
     if action.kind in ("wait", "quarantine") and last and last.outcome in BAD_OUTCOMES:
@@ -87,6 +97,8 @@ def stand(app: str, actions: Sequence[Action], last: Last | None) -> Standing | 
 
 def _by_plan(app: str, action: Action) -> Standing | None:
     """None for what only waits, and for what is gone from the spec."""
+    if action.kind == "wait" and action.lasting:
+        return Standing("flapping", "failed", 0.0, action.cause, action.todo)
     if action.kind == "block":
         patience = BLOCK_PATIENCE_SECONDS if action.passing else 0.0
         key = _key("blocked", action.cause)

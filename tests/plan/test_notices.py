@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -25,7 +26,11 @@ PASSING = act("block", "git.example.com doesn't answer", passing=True)
 QUARANTINE = act("quarantine", "failed before (d1): it exited", todo="Push something.")
 
 
-def told_of(*moments: tuple[tuple[Action, ...], Last | None] | float) -> list[str]:
+FLAPPING = act("wait", "healed 5 times", until=SOON, lasting=True, todo="Look at its output.")
+HEALED = Last("d9", "succeeded")
+
+
+def told_of(*moments: Any) -> list[str]:
     """The messages for what a daemon sees one after the other; a number lets time pass."""
     told, now, messages = WELL, 1000.0, []
     for moment in moments:
@@ -33,7 +38,8 @@ def told_of(*moments: tuple[tuple[Action, ...], Last | None] | float) -> list[st
         if isinstance(moment, float):
             now += moment
             continue
-        standing = stand(APP, *moment)
+        actions, last, *flaps = moment
+        standing = stand(APP, actions, last, flaps=any(flaps))
         if standing is not None:
             told, event = decide(told, standing, now)
             messages += [event] if event else []
@@ -105,14 +111,19 @@ def told_of(*moments: tuple[tuple[Action, ...], Last | None] | float) -> list[st
          ["failed", "held"]),
         ([(QUARANTINE, replace(FAILED, outcome="cancelled")), (QUARANTINE, FAILED)],
          ["held", "failed"]),
+        # healed again and again, while only one of the moments between is calm
+        ([(FLAPPING, HEALED), (act("heal"), HEALED, True), ((), HEALED, True), (FLAPPING, HEALED)],
+         ["failed"]),
+        ([(FLAPPING, HEALED), ((), HEALED, False)], ["failed", "recovered"]),
+        ([(act("wait", "waits for db, which failed", after=("shop/db",)), None)], []),
         # not told: what a person did, and what is gone from the spec
         ([(act("deploy"), replace(FAILED, outcome="killed"))], []),
         ([(act("keep", "gone from the spec"), None)], []),
         ([(act("record", "revision"), None), (act("clean", "leftover"), FAILED)], []),
     ],
 )  # fmt: skip
-def test_messages_one_for_each_change(moments: list[object], messages: list[str]) -> None:
-    assert told_of(*moments) == messages  # type: ignore[arg-type]
+def test_messages_one_for_each_change(moments: list[Any], messages: list[str]) -> None:
+    assert told_of(*moments) == messages
 
 
 STANDINGS = st.sampled_from(
