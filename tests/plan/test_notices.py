@@ -111,7 +111,7 @@ def told_of(*moments: Any) -> list[str]:
          ["failed", "held"]),
         ([(QUARANTINE, replace(FAILED, outcome="cancelled")), (QUARANTINE, FAILED)],
          ["held", "failed"]),
-        # healed again and again, while only one of the moments between is calm
+        # healed again and again: that it runs for a moment is no recovery
         ([(FLAPPING, HEALED), (act("heal"), HEALED, True), ((), HEALED, True), (FLAPPING, HEALED)],
          ["failed"]),
         ([(FLAPPING, HEALED), ((), HEALED, False)], ["failed", "recovered"]),
