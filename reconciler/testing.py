@@ -16,7 +16,7 @@ from reconciler.errors import DeployError, HealthError
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_REVISION, LABEL_RUN_HASH
 from reconciler.plan.states import Container, Observed
-from reconciler.runtime.base import InstanceState, Task, TaskEnd, Workload
+from reconciler.runtime.base import InstanceState, Replica, Task, TaskEnd, Workload
 
 NEW, SERVING, ASIDE = "new", "serving", "aside"
 
@@ -42,7 +42,8 @@ class FakeContainer:
             NEW: f"-{self.workload.deployment}",
             ASIDE: f"-previous-{self.workload.deployment}",
         }
-        return base + suffix.get(self.role, "")
+        number = "" if self.workload.replica == 1 else f"-{self.workload.replica}"
+        return base + suffix.get(self.role, "") + number
 
 
 class FakeInstance:
@@ -136,7 +137,10 @@ class FakeRuntime:
         return new
 
     def _make_way(self, workload: Workload, job: Job) -> None:
+        if workload.beside:
+            return
         others = [c for c in self._others(workload) if c.state != "created"]
+        others = [c for c in others if c.workload.replica == workload.replica]
         old = min(others, key=lambda c: (c.state != "running", c.role != SERVING), default=None)
         if old is not None:
             old.role = ASIDE
@@ -147,24 +151,32 @@ class FakeRuntime:
 
     def settle(self, workload: Workload, job: Job) -> None:
         """Remove every other container of the app."""
-        new = self._of(workload)
-        if new is None:
+        new = [c for c in self._own(workload) if c.workload.replica <= workload.spec.replicas]
+        if not new:
             raise DeployError("the new container is gone", app=workload.app)
-        for container in self._others(workload):
-            self._remove(container, job)
-        new.role = SERVING
+        for container in self._newest_first():
+            if container.workload.app == workload.app and container not in new:
+                self._remove(container, job)
+        for container in new:
+            container.role = SERVING
 
     def revert(self, workload: Workload, job: Job) -> bool:
-        """Remove the new one, start the one that was set aside."""
-        new, others = self._of(workload), self._others(workload)
-        for container in [*([new] if new else []), *(c for c in others if c.state == "created")]:
+        """Remove the new ones, start those that were set aside."""
+        others = self._others(workload)
+        new = [c for c in self._own(workload) if c.role != SERVING]
+        for container in [*new, *(c for c in others if c.state == "created")]:
             self._remove(container, job)
-        old = next((c for c in others if c.role == ASIDE), None)
-        if old is None or any(c.role == SERVING for c in others):
-            return False
-        old.state, old.role = "running", SERVING
-        self.changes.append(("start", old.name))
-        return True
+        served = {c.workload.replica for c in others if c.role == SERVING}
+        brought_back = 0
+        for old in others:
+            if old.role == ASIDE and old.workload.replica not in served:
+                served.add(old.workload.replica)
+                brought_back += 1
+                old.state, old.role = "running", SERVING
+                self.changes.append(("start", old.name))
+        began = any(container.state != "created" for container in new)
+        left = [c for c in self._newest_first() if c.workload.app == workload.app]
+        return bool(brought_back) or (began and any(c.state == "running" for c in left))
 
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
         """Remove all containers of the app, or those of these ids."""
@@ -174,6 +186,15 @@ class FakeRuntime:
         for container in doomed:
             self._remove(container, job)
         return len(doomed)
+
+    def running(self, app: str) -> tuple[Replica, ...]:
+        """What runs of the app."""
+        found = [
+            Replica(c.id, c.workload.deployment, c.workload.replica, f"10.0.0.{c.created}")
+            for c in self._newest_first()
+            if c.workload.app == app and c.state == "running"
+        ]
+        return tuple(sorted(found, key=lambda replica: replica.number))
 
     def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
         """As `task_ends` says, at once; a repeat says the same and runs nothing."""
@@ -205,9 +226,13 @@ class FakeRuntime:
             return sorted(self.containers.values(), key=lambda c: -c.created)
 
     def _of(self, workload: Workload) -> FakeContainer | None:
+        own = (c for c in self._own(workload) if c.workload.replica == workload.replica)
+        return next(own, None)
+
+    def _own(self, workload: Workload) -> list[FakeContainer]:
         names = (workload.app, *workload.former)
-        own = (c for c in self._newest_first() if c.workload.app in names)
-        return next((c for c in own if c.workload.deployment == workload.deployment), None)
+        own = [c for c in self._newest_first() if c.workload.app in names]
+        return [c for c in own if c.workload.deployment == workload.deployment]
 
     def _others(self, workload: Workload) -> list[FakeContainer]:
         names = (workload.app, *workload.former)
@@ -248,4 +273,5 @@ def _observed(container: FakeContainer) -> Container:
         exit_code=container.exit_code if container.state == "exited" else None,
         status=container.state,
         created=container.created,
+        replica=workload.replica,
     )

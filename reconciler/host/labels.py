@@ -14,6 +14,8 @@ LABEL_BUILD_HASH = f"{LABEL}.build-hash"
 LABEL_RUN_HASH = f"{LABEL}.run-hash"
 LABEL_TASK = f"{LABEL}.task"
 """The name of a one-off task; what carries it never serves."""
+LABEL_REPLICA = f"{LABEL}.replica"
+"""Which of an app's containers it is, from 1 (not written)."""
 LABEL_REVISION = f"{LABEL}.revision"
 
 LABEL_PROXY = f"{LABEL}.proxy"

@@ -190,6 +190,7 @@ class Container:
     created: int = 0
     task: str = ""
     address: str = ""
+    replica: int = 1
 
 
 @frozen

@@ -16,11 +16,12 @@ from reconciler.values import frozen
 
 @frozen
 class Workload:
-    """What shall run: one app's container, with everything that it needs.
+    """What shall run: a container of an app, with everything that it needs.
 
     `app` is `<project>/<name>`. `env` has the values themselves. `base_dir` is what relative bind
     mounts start from. `labels` are this program's own (`LABEL_…`); the user's are in `spec`.
     `former`: names of the app that its older containers may still carry.
+    `replica`: which of the app's containers it is, from 1.
     """
 
     app: str
@@ -31,6 +32,12 @@ class Workload:
     base_dir: Path
     labels: Mapping[str, str] = field(default_factory=dict)
     former: tuple[str, ...] = ()
+    replica: int = 1
+
+    @property
+    def beside(self) -> bool:
+        """Whether it starts while the old ones go on."""
+        return self.spec.strategy != "recreate"
 
     @property
     def project(self) -> str:
@@ -109,6 +116,16 @@ class TaskEnd:
     last_line: str = ""
 
 
+@frozen
+class Replica:
+    """A container of an app that runs. `address` is its own, empty where that isn't known."""
+
+    id: str
+    deployment: str
+    number: int = 1
+    address: str = ""
+
+
 class Runtime(Protocol):
     """Where containers run. `deploy` and the three after it are safe to repeat after a crash."""
 
@@ -121,25 +138,27 @@ class Runtime(Protocol):
     def deploy(self, workload: Workload, job: Job) -> Instance:
         """Start the workload's container and return it.
 
-        The container is created first (`image_id` must be present); only then the old one is
-        stopped and set aside, still able to come back. A container of the same deployment that
-        is already there is used, not doubled. When it can't be started, raises `DeployError`
-        with the old one still set aside; when the job is cancelled, its reason, within a second
-        and at any point: the caller calls `revert`.
+        The container is created first (`image_id` must be present); only then the old one of the
+        same number is stopped and set aside, still able to come back, unless the new one starts
+        `beside` it. A container of the same deployment and number that is already there is used,
+        not doubled. When it can't be started, raises `DeployError` with the old one still set
+        aside; when the job is cancelled, its reason, within a second and at any point: the caller
+        calls `revert`.
         """
 
     def settle(self, workload: Workload, job: Job) -> None:
-        """The new container is verified: remove every other container of this app.
+        """The new containers are verified: stop and remove every other one of this app, and those
+        of its own above the number of replicas.
 
         Doesn't ask whether the job is cancelled. Raises `DeployError` when the new one is gone.
         """
 
     def revert(self, workload: Workload, job: Job) -> bool:
-        """Remove the new container and let the one that was set aside serve again.
+        """Remove the new containers and let those that were set aside serve again.
 
-        Returns whether an old one had been stopped and serves again: False also when it was
-        never touched. Doesn't ask whether the job is cancelled. Raises `DeployError` when the
-        old one can't be started any more.
+        Returns whether the new one had been started and an old one serves again, or still: False
+        when nothing of the old one was at stake, or when there is none. Doesn't ask whether the
+        job is cancelled. Raises `DeployError` when the old one can't be started any more.
         """
 
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
@@ -147,6 +166,9 @@ class Runtime(Protocol):
 
         Volumes and networks stay.
         """
+
+    def running(self, app: str) -> tuple[Replica, ...]:
+        """The app's containers that run, of all deployments, by number and then newest first."""
 
     def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
         """Run a command once, with the workload's image, environment, volumes and networks.

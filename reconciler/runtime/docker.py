@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from reconciler.host.container import own_container
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
+from reconciler.host.labels import LABEL_APP
 from reconciler.plan.states import Observed
-from reconciler.runtime.base import Instance, Task, TaskEnd, Workload
+from reconciler.runtime.base import Instance, Replica, Task, TaskEnd, Workload
 from reconciler.runtime.docker_api import DockerApi, refusals
-from reconciler.runtime.docker_observe import observe
+from reconciler.runtime.docker_observe import observe, parse_replicas
 
 if TYPE_CHECKING:
     from reconciler.runtime.docker_swap import DockerSwap
@@ -75,6 +76,11 @@ class DockerRuntime:
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
         """Stop and remove the app's containers, or those of these ids; how many."""
         return self._swap.remove(app, job, containers)
+
+    def running(self, app: str) -> tuple[Replica, ...]:
+        """What runs of the app, with one call. Raises `EngineUnavailable`."""
+        with refusals(app):
+            return parse_replicas(self._api.list_running(f"{LABEL_APP}={app}"))
 
     def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
         """Run a command once in a container of its own. See `docker_tasks`."""

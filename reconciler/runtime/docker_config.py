@@ -19,12 +19,19 @@ from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
-from reconciler.host.labels import LABEL_APP, LABEL_DEPLOYMENT, LABEL_PROJECT, LABEL_TASK
+from reconciler.host.labels import (
+    LABEL_APP,
+    LABEL_DEPLOYMENT,
+    LABEL_PROJECT,
+    LABEL_REPLICA,
+    LABEL_TASK,
+)
 from reconciler.runtime.base import Task, Workload
 from reconciler.runtime.docker_crew import (
     LABEL_RESTART,
     LABEL_STOP_GRACE,
     container_name,
+    replica_name,
 )
 from reconciler.spec.models import App, Resources
 from reconciler.spec.scalars import parse_port, parse_volume, seconds, size_bytes
@@ -78,7 +85,9 @@ def make_create_call(workload: Workload, *, takes_many_networks: bool = True) ->
         **_process(app),
     }
     return CreateCall(
-        name=f"{container_name(workload.app)}-{workload.deployment}",
+        name=replica_name(
+            f"{container_name(workload.app)}-{workload.deployment}", workload.replica
+        ),
         body=body,
         networks=tuple(name for name in endpoints if name not in PREDEFINED),
         connect=later,
@@ -122,10 +131,12 @@ def our_labels(workload: Workload) -> dict[str, str]:
 
 def container_labels(workload: Workload) -> dict[str, str]:
     """The user's labels and ours; ours can't be overruled."""
+    number = {LABEL_REPLICA: str(workload.replica)} if workload.replica > 1 else {}
     return {
         **workload.spec.labels,
         **workload.labels,
         **our_labels(workload),
+        **number,
         LABEL_DEPLOYMENT: workload.deployment,
         LABEL_RESTART: workload.spec.restart,
         LABEL_STOP_GRACE: str(stop_grace(workload.spec)),

@@ -10,11 +10,13 @@ from reconciler.host.labels import (
     LABEL_BUILD_HASH,
     LABEL_DEPLOYMENT,
     LABEL_PROJECT,
+    LABEL_REPLICA,
     LABEL_REVISION,
     LABEL_RUN_HASH,
     LABEL_TASK,
 )
 from reconciler.plan.states import Container, Observed
+from reconciler.runtime.base import Replica
 from reconciler.runtime.docker_api import DockerApi, Document
 
 _EXITED = re.compile(r"(?:Exited|Restarting|Dead) \((\d+)\)")
@@ -59,6 +61,24 @@ def parse_container(document: Document) -> Container:
         status=status,
         created=document["Created"],
         task=labels.get(LABEL_TASK, ""),
+        address=address_of(document),
+        replica=int(labels.get(LABEL_REPLICA, 1)),
+    )
+
+
+def parse_replicas(documents: Iterable[Document]) -> tuple[Replica, ...]:
+    """Of one app, by number and then newest first; tasks are left out."""
+    containers = sorted(documents, key=lambda document: -document["Created"])
+    found = [_parse_replica(one) for one in containers if LABEL_TASK not in one["Labels"]]
+    return tuple(sorted(found, key=lambda replica: replica.number))
+
+
+def _parse_replica(document: Document) -> Replica:
+    labels = document["Labels"]
+    return Replica(
+        id=document["Id"],
+        deployment=labels.get(LABEL_DEPLOYMENT, ""),
+        number=int(labels.get(LABEL_REPLICA, 1)),
         address=address_of(document),
     )
 

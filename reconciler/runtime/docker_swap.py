@@ -35,6 +35,7 @@ import functools
 import itertools
 import time
 from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,7 +53,7 @@ from reconciler.runtime.docker_config import (
     our_labels,
     restart_policy,
 )
-from reconciler.runtime.docker_crew import Crew, Member, parse_crew
+from reconciler.runtime.docker_crew import Crew, Member, parse_crew, replica_name
 from reconciler.runtime.docker_errors import (
     explain_refusal,
     port_holder,
@@ -90,7 +91,7 @@ class DockerSwap:
         with self._explained(workload):
             crew = self._crew(workload.app, workload.former)
             call = make_create_call(workload, takes_many_networks=self._takes_many(workload))
-            new = crew.of(workload.deployment)
+            new = crew.of(workload.deployment, workload.replica)
             identity = new.id if new else self._create(call, workload, crew, job)
             if new is None or not new.runs:
                 self._join(call, identity, new.networks if new else frozenset())
@@ -112,7 +113,8 @@ class DockerSwap:
         for network in call.networks:
             ensure_network(self._api, network, our_labels(workload), self._locks, job)
         for member in crew.members:
-            if member.deployment == workload.deployment:  # a broken one, which has the name
+            broken = (workload.deployment, workload.replica)
+            if (member.deployment, member.replica) == broken:  # and has the name
                 self._api.remove(member.id, volumes=True)
         deadline = time.monotonic() + IN_FLIGHT_SECONDS
         while True:
@@ -122,7 +124,8 @@ class DockerSwap:
                 if not error.is_conflict or time.monotonic() > deadline:
                     raise
             job.cancel.wait(0.05)
-            if made := self._crew(workload.app, workload.former).of(workload.deployment):
+            crew = self._crew(workload.app, workload.former)
+            if made := crew.of(workload.deployment, workload.replica):
                 return made.id
 
     def _join(self, call: CreateCall, identity: str, joined: frozenset[str]) -> None:
@@ -132,14 +135,14 @@ class DockerSwap:
                 self._api.connect(network, identity, endpoint)
 
     def _make_way(self, crew: Crew, workload: Workload, job: Job) -> None:
-        """Steps 2 to 4; none of them where that would end this process."""
-        if any(member.id == self._own for member in crew.members):
+        """Steps 2 to 4; none of them where that would end this process, or beside the old one."""
+        if workload.beside or any(member.id == self._own for member in crew.members):
             return
-        old = crew.serving(workload.deployment)
+        old = crew.serving(workload.deployment, workload.replica)
         if old is not None:
             self._set_aside(old, crew)
         for member in crew.others(workload.deployment):
-            if member.runs:
+            if member.runs and member.replica == workload.replica:
                 self._stop(member, job)
 
     def _set_aside(self, old: Member, crew: Crew) -> None:
@@ -162,22 +165,30 @@ class DockerSwap:
         """Steps 6 and 7."""
         with self._explained(workload):
             crew = self._crew(workload.app, workload.former)
-            new = crew.of(workload.deployment)
-            if new is None:
+            new = [m for m in crew.own(workload.deployment) if m.replica <= workload.spec.replicas]
+            if not new:
                 raise DeployError(
                     "the new container is gone", app=workload.app, todo="Deploy it again."
                 )
-            others = crew.others(workload.deployment)
+            others = [member for member in crew.members if member not in new]
             own = [member for member in others if member.id == self._own]
-            for member in (*others, *crew.tasks):
-                if member not in own:
-                    self._remove(member, job)
+            self._end([member for member in (*others, *crew.tasks) if member not in own], job)
             for member in own:
                 self._set_aside(member, crew)
-            if new.name != crew.name:
-                self._api.rename(new.id, crew.name)
+            for member in new:
+                if not crew.is_settled(member):
+                    self._api.rename(member.id, crew.name_of(member))
             for member in own:
                 self._end_own(member, job)
+
+    def _end(self, members: Collection[Member], job: Job) -> None:
+        """Stop side by side what runs, and remove it."""
+        running = [member for member in members if member.runs]
+        if running:
+            with ThreadPoolExecutor(len(running)) as pool:
+                list(pool.map(lambda member: self._stop(member, job), running))
+        for member in members:
+            self._remove(member, job)
 
     def _end_own(self, own: Member, job: Job) -> None:
         """Doesn't wait: what is left to do here is done before the end, and soon."""
@@ -192,24 +203,30 @@ class DockerSwap:
         """
         with self._explained(workload):
             crew = self._crew(workload.app, workload.former)
+            new = [m for m in crew.own(workload.deployment) if crew.is_new(m)]
             for member in crew.members:
-                if member.deployment == workload.deployment or member.never_started:
+                if member in new or member.never_started or self._is_broken(member, workload):
                     self._api.remove(member.id, volumes=True)
-            old = crew.aside(workload.deployment)
-            if old is None or crew.is_served(workload.deployment):
-                return False
-            self._bring_back(old, crew, job)
-        return True
+            asides = list(crew.asides(workload.deployment))
+            for old in asides:
+                self._bring_back(old, crew, job)
+            began = any(not member.never_started for member in new)
+            left = (member for member in crew.members if member not in new)
+            return bool(asides) or (began and any(member.runs for member in left))
+
+    def _is_broken(self, member: Member, workload: Workload) -> bool:
+        return member.doomed and member.deployment == workload.deployment
 
     def _bring_back(self, old: Member, crew: Crew, job: Job) -> None:
-        job.log(f"starting {crew.name} again, the container {old.id[:12]} from before")
+        name = crew.name_of(old)
+        job.log(f"starting {name} again, the container {old.id[:12]} from before")
         if old.runs:
             self._api.restart(old.id)
         else:
             self._api.start(old.id)
         if old.restart != "no":
             self._api.set_restart_policy(old.id, restart_policy(old.restart))
-        self._api.rename(old.id, crew.name)
+        self._api.rename(old.id, name)
 
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
         """Stop and remove. Anonymous volumes stay, and the log names them."""
@@ -220,10 +237,7 @@ class DockerSwap:
                 for member in (*crew.members, *crew.tasks)
                 if containers is None or member.id in containers
             ]
-            for member in members:
-                if member.runs:
-                    self._stop(member, job)
-                self._remove(member, job)
+            self._end(members, job)
         return len(members)
 
     def _remove(self, member: Member, job: Job) -> None:
@@ -254,12 +268,13 @@ class DockerSwap:
 
     def _check_name(self, workload: Workload, crew: Crew) -> None:
         """Refuse a name that a container of somebody else has, which is never touched."""
-        foreign = None if crew.holds_name() else self._api.inspect(crew.name)
-        if foreign and foreign["Name"] == f"/{crew.name}":  # an id may begin like a name
+        name = replica_name(crew.name, workload.replica)
+        foreign = None if crew.holds_name(name) else self._api.inspect(name)
+        if foreign and foreign["Name"] == f"/{name}":  # an id may begin like a name
             raise DeployError(
-                f"the name {crew.name} belongs to a container that isn't one of this app",
+                f"the name {name} belongs to a container that isn't one of this app",
                 app=workload.app,
-                todo=f"Remove or rename it: docker rename {crew.name} {crew.name}-before",
+                todo=f"Remove or rename it: docker rename {name} {name}-before",
             )
 
     def _await_neighbours(self, workload: Workload, wanted: Collection[Port], job: Job) -> None:
