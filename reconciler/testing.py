@@ -155,7 +155,8 @@ class FakeRuntime:
         if not new:
             raise DeployError("the new container is gone", app=workload.app)
         for container in self._newest_first():
-            if container.workload.app == workload.app and container not in new:
+            names = (workload.app, *workload.former)
+            if container.workload.app in names and container not in new:
                 self._remove(container, job)
         for container in new:
             container.role = SERVING
@@ -175,7 +176,8 @@ class FakeRuntime:
                 old.state, old.role = "running", SERVING
                 self.changes.append(("start", old.name))
         began = any(container.state != "created" for container in new)
-        left = [c for c in self._newest_first() if c.workload.app == workload.app]
+        names = (workload.app, *workload.former)
+        left = [c for c in self._newest_first() if c.workload.app in names]
         return bool(brought_back) or (began and any(c.state == "running" for c in left))
 
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
@@ -187,12 +189,12 @@ class FakeRuntime:
             self._remove(container, job)
         return len(doomed)
 
-    def running(self, app: str) -> tuple[Replica, ...]:
-        """What runs of the app."""
+    def running(self, app: str, former: Collection[str] = ()) -> tuple[Replica, ...]:
+        """What runs of the app, also under its former names."""
         found = [
             Replica(c.id, c.workload.deployment, c.workload.replica, f"10.0.0.{c.created}")
             for c in self._newest_first()
-            if c.workload.app == app and c.state == "running"
+            if c.workload.app in (app, *former) and c.state == "running"
         ]
         return tuple(sorted(found, key=lambda replica: replica.number))
 

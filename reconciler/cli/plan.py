@@ -15,6 +15,7 @@ SIGNS = {
     "redeploy": "~",
     "push": "~",
     "heal": "+",
+    "scale": "~",
     "remove": "-",
     "clean": "-",
     "record": "·",

@@ -134,8 +134,8 @@ def _app(
     revision: str | None,
     containers: tuple[Container, ...],
 ) -> Document:
-    own = (c for c in containers if row and c.deployment == row.serving and not c.task)
-    serving = next(own, None)
+    own = [c for c in containers if row and c.deployment == row.serving and not c.task]
+    serving = min(own, key=lambda container: container.state != "running", default=None)
     held = row if row and _is_held(row) else None
     noted = row if row and row.status != "running" else None
     return {
@@ -147,7 +147,7 @@ def _app(
         "running_revision": serving.revision if serving else "",
         "image": serving.image_id if serving else "",
         "containers": [_container(container) for container in containers],
-        "health": _health(row, serving),
+        "health": _health(row, serving, sum(c.state == "running" for c in own)),
         "deployment": latest.id if latest else None,
         "stage": latest.stage if latest else "",
         "cause": latest.cause if latest else "",
@@ -212,12 +212,15 @@ def _container(container: Container) -> Document:
     }
 
 
-def _health(row: AppRow | None, serving: Container | None) -> str:
-    """healthy: it runs, and passed its check when it was deployed."""
+def _health(row: AppRow | None, serving: Container | None, running: int) -> str:
+    """healthy: all of it runs, and passed its check when it was deployed."""
     if row is None or not row.serving:
         return "none"
     if serving is None:
         return "missing"
     if serving.state != "running":
         return f"{serving.state} ({serving.exit_code})" if serving.exit_code else serving.state
+    wanted = int(row.settings.get("replicas", "1"))
+    if running < wanted:
+        return f"{running} of {wanted} run"
     return serving.health or "healthy"

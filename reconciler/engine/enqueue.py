@@ -10,15 +10,22 @@ from dataclasses import replace
 from reconciler import queue
 from reconciler.engine.desired import Target
 from reconciler.engine.handover import hand_over, settle
-from reconciler.engine.requests import Asked, heal_request, remove_request, target_request
+from reconciler.engine.requests import (
+    Asked,
+    heal_request,
+    remove_request,
+    scale_request,
+    target_request,
+)
 from reconciler.engine.snapshot import Snapshot
 from reconciler.errors import ReconcilerError
 from reconciler.events import Event
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import DEPLOYING, Action
-from reconciler.plan.hashes import build_hash
+from reconciler.plan.hashes import build_hash, target_hash
 from reconciler.plan.healing import say_end
 from reconciler.plan.states import Container, Note, RecordedApp
+from reconciler.plan.view import replicas_of
 from reconciler.state.apps import (
     Version,
     adopt,
@@ -68,8 +75,10 @@ class Enqueuer:
             image_id = serving.image_id if serving else ""
             return target_request(self.snapshot.targets[action.app], asked, image_id)
         served = self._served(action.app)
+        if action.kind == "scale" or (action.kind == "heal" and action.replicas):
+            return self._scale_request(action, asked)
         if action.kind == "heal":
-            return heal_request(served, asked)
+            return heal_request(served, asked, self._replicas(action.app))
         request = remove_request(action.app, served, asked)
         return replace(request, spec_revision=self.snapshot.spec_revision)
 
@@ -120,6 +129,18 @@ class Enqueuer:
             set_status(connection, app, "error")
         elif known.flaps and not note.flaps:
             show_last_status(connection, app)
+
+    def _scale_request(self, action: Action, asked: Asked) -> Request:
+        """What is only made complete reaches nothing new."""
+        target = ""
+        if action.kind == "scale":
+            target = target_hash(self.snapshot.targets[action.app].desired)
+        return scale_request(self._served(action.app), asked, action.replicas, target)
+
+    def _replicas(self, app: str) -> int:
+        """As many as were recorded last, which may be more or fewer than were deployed."""
+        serving = self.snapshot.recorded.apps[app].serving
+        return replicas_of(serving.settings) if serving else 1
 
     def _known_image(self, action: Action, target: Target) -> str:
         """For a restart, the image that serves now or was built before."""

@@ -21,6 +21,7 @@ NEXT = {
     "redeploy": "The next pass builds it again",
     "push": "The next pass pushes its image",
     "heal": "The next pass puts it right",
+    "scale": "The next pass brings it to its number of replicas",
     "remove": "The next pass removes it",
     "clean": "The next pass removes leftovers",
     "record": "The next pass writes this down, and restarts nothing",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError, UsageError
@@ -9,6 +10,7 @@ from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.renaming import rename_recorded
 from reconciler.plan.states import Observed
+from reconciler.plan.view import replicas_of
 from reconciler.runtime.base import Workload
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
@@ -39,7 +41,7 @@ def settle(tools: Tools, served: Deployment) -> bool:
         served.app,
         served.id,
         served.image_id,
-        from_plain(App, request.spec),
+        replace(from_plain(App, request.spec), replicas=_replicas(tools, served)),
         {},
         Path(request.base_dir),
         former=tools.store.former_names(served.app),
@@ -49,6 +51,12 @@ def settle(tools: Tools, served: Deployment) -> bool:
     except ReconcilerError:
         return False
     return True
+
+
+def _replicas(tools: Tools, served: Deployment) -> int:
+    """As many as were recorded last, which may be more or fewer than were deployed."""
+    row = tools.store.find_app(served.app)
+    return replicas_of(row.settings) if row else 1
 
 
 def prepare_by_hand(tools: Tools, loaded: LoadedSpec, app: str) -> None:

@@ -74,10 +74,18 @@ def repeat_request(row: Deployment, asked: Asked) -> Request:
     )
 
 
-def heal_request(row: Deployment | None, asked: Asked) -> Request:
+def heal_request(row: Deployment | None, asked: Asked, replicas: int) -> Request:
     """What serves, again. The planner heals only what has a row."""
     assert row is not None  # noqa: S101
-    return repeat_request(row, asked)
+    request = repeat_request(row, asked)
+    return replace(request, spec={**request.spec, "replicas": replicas})
+
+
+def scale_request(row: Deployment | None, asked: Asked, replicas: int, target: str) -> Request:
+    """More or fewer containers of what serves. `target`: what it reaches, if that is new."""
+    request = heal_request(row, asked, replicas)
+    joins = row.id if row else ""
+    return replace(request, joins=joins, target=target or request.target)
 
 
 def remove_request(app: str, row: Deployment | None, asked: Asked) -> Request:

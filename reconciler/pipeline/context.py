@@ -32,12 +32,20 @@ from reconciler.values import frozen
 
 @dataclass
 class Found:
-    """What the stages of this run have found or made so far, for those after them."""
+    """What the stages of this run have found or made so far, for those after them.
+
+    `instances`: the app's new containers, by the number of the replica.
+    """
 
     image_id: str | None = None
     build_context: Path | None = None
-    instance: Instance | None = None
     unchanged: str | None = None
+    instances: dict[int, Instance] = field(default_factory=dict)
+
+    @property
+    def instance(self) -> Instance | None:
+        """The first of the app's new containers."""
+        return self.instances.get(1)
 
 
 @frozen
@@ -59,6 +67,11 @@ class Context:
     def name(self) -> str:
         """`<project>/<name>`."""
         return self.row.app
+
+    @property
+    def owner(self) -> str:
+        """The deployment that the containers belong to."""
+        return self.request.joins or self.row.id
 
     @functools.cached_property
     def base_dir(self) -> Path:
@@ -107,24 +120,24 @@ class Context:
     def checkout(self) -> Path:
         return self.tools.store.checkout_path(self.row.id)
 
-    def workload(self, image_id: str) -> Workload:
-        """The container that shall run."""
+    def workload(self, image_id: str, replica: int = 1) -> Workload:
+        """A container that shall run."""
         project = self.name.partition("/")[0]
         labels = {
             LABEL_PROJECT: project,
             LABEL_APP: self.name,
-            LABEL_DEPLOYMENT: self.row.id,
+            LABEL_DEPLOYMENT: self.owner,
             LABEL_BUILD_HASH: self.build_hash,
             LABEL_RUN_HASH: run_hash(image_id, self.run_facts),
             LABEL_REVISION: self.request.resolved,
         }
         bare = self.bare_workload()
-        return replace(bare, image_id=image_id, env=self.env, labels=labels)
+        return replace(bare, image_id=image_id, env=self.env, labels=labels, replica=replica)
 
     def bare_workload(self) -> Workload:
         """The same for undoing it, which needs no secret: one may be out of reach by now."""
         former = self.tools.store.former_names(self.name)
-        return Workload(self.name, self.row.id, "", self.app, {}, self.base_dir, former=former)
+        return Workload(self.name, self.owner, "", self.app, {}, self.base_dir, former=former)
 
     def emit(self, kind: str, **data: object) -> None:
         """Tell whoever listens."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from reconciler.errors import DeployError
+from reconciler.errors import DeployError, Interrupted
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.images import find_image
 from reconciler.pipeline.same import find_same
@@ -20,11 +20,12 @@ def skip(context: Context) -> str:
 
 def run(context: Context) -> StageResult:
     """Replace the app's container, and remember what it is made of."""
+    _check_joined(context)
     image_id = find_image(context)
     if not image_id:
         raise DeployError("there is no image to run", app=context.name, todo="Deploy it again.")
     instance = context.tools.runtime.deploy(context.workload(image_id), context.job)
-    context.found.instance = instance
+    context.found.instances[1] = instance
     facts = {"build": dict(context.build_facts), "run": dict(context.run_facts)}
     return StageResult(
         data={"container": instance.id},
@@ -35,3 +36,10 @@ def run(context: Context) -> StageResult:
             "facts": json.dumps(facts, ensure_ascii=False),
         },
     )
+
+
+def _check_joined(context: Context) -> None:
+    """What shall be made complete may have been replaced while this waited."""
+    row = context.tools.store.find_app(context.name)
+    if context.request.joins and (row is None or row.serving != context.request.joins):
+        raise Interrupted("another deployment serves by now", app=context.name)

@@ -58,13 +58,14 @@ def check_health(instance: Instance, health: Health, job: Job) -> str:
     """
     watch = _Watch(instance, job)
     state = watch.look()
-    probe = _choose_probe(instance, health, state)
+    probe = choose_probe(instance, health, state)
     if probe is None:
         return _wait_stable(watch, health)
     return _wait_for_answer(watch, probe, health)
 
 
-def _choose_probe(instance: Instance, health: Health, state: InstanceState) -> Probe | None:
+def choose_probe(instance: Instance, health: Health, state: InstanceState) -> Probe | None:
+    """What is asked; None where there is no check."""
     if health.http is not None:
         return HttpProbe(instance, health.http)
     if health.tcp is not None:

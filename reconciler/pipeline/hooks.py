@@ -20,7 +20,7 @@ from reconciler.runtime.base import Task
 from reconciler.spec.models import Hook
 from reconciler.spec.scalars import seconds
 
-WITHOUT_HOOKS = ("heal", "push", "remove")
+WITHOUT_HOOKS = ("heal", "push", "remove", "scale")
 """Kinds that bring nothing new."""
 
 

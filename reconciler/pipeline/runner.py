@@ -1,11 +1,14 @@
 """Runs one claimed deployment through its stages to its end, whatever happens on the way.
 
-    claimed ─▶ clone ─▶ build ─▶ push ─▶ (pre_deploy) ─▶ deploy ─▶ health ─▶ (post_deploy) ─┐
-                 │        │        │           │            │         │            │        │
-                 └────────┴────────┴─ failed ──┘            └─ revert ┴────────────┘        │
-                                                                 │                       settle
-                                                       rolled_back | failed                 │
-                                                                                        succeeded
+    claimed ─▶ clone ─▶ build ─▶ push ─▶ (pre_deploy) ─┬─ failed
+                                                       ▼
+                 deploy ─▶ health ─▶ (replicas ─▶ switch ─▶ watch ─▶ post_deploy) ─┬─ settle
+                                                       ▼                           ▼
+                                      revert ─▶ rolled_back | failed           succeeded
+
+Stages in brackets are there where the spec asks for them. `switch` gives the new containers the
+traffic (blue-green, canary), `watch` looks whether they keep it well, and `settle` lets the old
+ones finish what they have and removes them.
 
 A lost lease ends the work without a word: the other process writes the end. A process that ends
 in order hands over: what was swapped is put back, and the deployment waits for the next process.
@@ -22,6 +25,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from types import ModuleType
+from typing import TypeVar
 
 from reconciler import queue
 from reconciler.errors import (
@@ -45,6 +49,10 @@ from reconciler.pipeline import (
     pre_deploy,
     push,
     remove,
+    replicas,
+    switch,
+    traffic,
+    watch,
 )
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.ending import describe_end, stop_reason
@@ -64,6 +72,9 @@ STAGES: Mapping[str, ModuleType] = {
     "pre_deploy": pre_deploy,
     "deploy": deploy,
     "health": health,
+    "replicas": replicas,
+    "switch": switch,
+    "watch": watch,
     "post_deploy": post_deploy,
 }
 """One that has `wanted` is there only where that says so."""
@@ -71,7 +82,7 @@ STAGES: Mapping[str, ModuleType] = {
 ONCE = ("pre_deploy", "post_deploy")
 """What ran before a crash isn't run again."""
 
-TOUCHING = ("deploy", "health", "post_deploy")
+TOUCHING = ("deploy", "health", "replicas", "switch", "watch", "post_deploy")
 """From the first of them on, containers of the app may have been touched."""
 
 REMOVE: Mapping[str, ModuleType] = {"remove": remove}
@@ -82,6 +93,8 @@ MAX_ATTEMPTS = 20
 REVERT_PATIENCE_SECONDS = 120.0
 """How long putting the old container back waits for an engine that is away."""
 
+
+T = TypeVar("T")
 
 BUG = "this is a bug in reconciler, please report it:\n"
 
@@ -164,7 +177,8 @@ def _end_leftover_child(row: Deployment) -> None:
 
 def _run_stages(context: Context, log: DeploymentLog) -> None:
     if _is_verified(context):
-        _settle(context)
+        if not deploy.skip(context):
+            _settle(context)
         return
     if context.row.attempt > MAX_ATTEMPTS:
         raise Interrupted(f"its process died {context.row.attempt - 1} times", app=context.name)
@@ -186,7 +200,7 @@ def _is_verified(context: Context) -> bool:
 def _done_before(context: Context) -> set[str]:
     """The stages that an earlier attempt has committed."""
     stages = context.tools.store.list_stages(context.row.id) if context.row.attempt > 1 else ()
-    return {stage.name for stage in stages if stage.status == "done"}
+    return {stage.name for stage in stages if stage.status in ("done", "skipped")}
 
 
 def _stages_of(context: Context) -> Mapping[str, ModuleType]:
@@ -250,10 +264,10 @@ def _time_limit(context: Context, stage: str) -> Iterator[None]:
 
 def _settle(context: Context) -> None:
     """The new container serves; what can't be removed now is left over for the next pass."""
+    calm = replace(context, job=replace(context.job, cancel=Cancellation()))
     try:
-        context.tools.runtime.settle(
-            context.bare_workload(), replace(context.job, cancel=Cancellation())
-        )
+        traffic.drain_old(calm, context.job.cancel)
+        context.tools.runtime.settle(context.bare_workload(), calm.job)
     except Exception as error:  # whatever it is, nothing may be put back any more
         context.job.log(f"the old container could not be removed yet: {error}")
 
@@ -297,23 +311,34 @@ def _asked_to_stop(context: Context) -> Stopped | None:
 
 
 def _revert(context: Context, log: DeploymentLog) -> bool:
-    """Whether the old container was stopped and serves again."""
+    """Whether the new container had been started and the old one serves again, or still."""
     if context.request.kind == "remove" or not _touched_containers(context):
         return False
-    workload = context.bare_workload()
-    calm = replace(context.job, cancel=Cancellation())
+    calm = replace(context, job=replace(context.job, cancel=Cancellation()))
+    _patiently(lambda: traffic.give_back(calm), log, "the traffic could not be given back")
+    restored = _patiently(
+        lambda: context.tools.runtime.revert(calm.bare_workload(), calm.job),
+        log,
+        "the old container could not be put back",
+    )
+    _patiently(lambda: traffic.give_to_rest(calm), log, "the traffic could not be given back")
+    return bool(restored)
+
+
+def _patiently(work: Callable[[], T], log: DeploymentLog, failure: str) -> T | None:
+    """What it returns; None when the engine stays away, or refuses."""
     deadline = time.monotonic() + REVERT_PATIENCE_SECONDS
     while True:
         try:
-            return context.tools.runtime.revert(workload, calm)
+            return work()
         except EngineUnavailable as error:
             if time.monotonic() > deadline:
-                log.write(f"the old container could not be put back: {error}")
-                return False
+                log.write(f"{failure}: {error}")
+                return None
             time.sleep(0.25)
         except ReconcilerError as error:
-            log.write(f"the old container could not be put back: {error}")
-            return False
+            log.write(f"{failure}: {error}")
+            return None
 
 
 def _touched_containers(context: Context) -> bool:

@@ -16,6 +16,7 @@ Kind = Literal[
     "redeploy",  # the same version, built again for fresh base images
     "push",  # the image that runs goes to a registry
     "heal",  # the recorded container again
+    "scale",  # more or fewer of what serves, the others left alone
     "remove",  # all containers of an app that is gone from the spec
     "clean",  # containers that nothing needs
     "record",  # only written down
@@ -26,7 +27,7 @@ Kind = Literal[
     "keep",  # gone from the spec, but removing is off or beyond the limit
 ]
 
-DEPLOYING = ("deploy", "restart", "redeploy", "push", "heal", "remove")
+DEPLOYING = ("deploy", "restart", "redeploy", "push", "heal", "scale", "remove")
 """Kinds that become a deployment."""
 
 CHANGING = (*DEPLOYING, "clean")
@@ -43,7 +44,8 @@ class Action:
     `containers`: ids to remove, for `clean`. `until`: when a wait or a hold ends by itself.
     `passing`: for `block`, whether it may pass by itself, and `todo` what a person can do.
     `after`: apps that have to come first. `lasting`: it may stay so for long, and is written down
-    for `status`. `renamed_from`: for `record`, the name that the app has in the state.
+    for `status`. `renamed_from`: for `record`, the name that the app has in the state. `replicas`:
+    for `scale`, how many containers there shall be, and for a `heal` that leaves the others alone.
     """
 
     app: str
@@ -57,6 +59,7 @@ class Action:
     after: tuple[str, ...] = ()
     lasting: bool = False
     renamed_from: str = ""
+    replicas: int = 0
 
     @property
     def cause(self) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from reconciler.plan.actions import Action
 from reconciler.plan.facts import describe_changes
 from reconciler.plan.hashes import build_hash, run_hash
-from reconciler.plan.healing import adoptable
+from reconciler.plan.healing import adoptable, swap
 from reconciler.plan.states import Container, DesiredApp, Serving
-from reconciler.plan.view import View
+from reconciler.plan.view import View, replicas_of
 
 
 def first(view: View, desired: DesiredApp) -> Action:
@@ -30,6 +30,10 @@ def change(view: View, desired: DesiredApp, serving: Serving) -> Action | None:
     run = describe_changes(serving.run, desired.run)
     if build or run:
         return _deploying(view, desired, (*build, *run), new_image=bool(build))
+    before, after = view.replicas, replicas_of(desired.settings)
+    if before != after:
+        cause = f"replicas: {before} → {after}"
+        return Action(view.app, "scale", (cause,), swap(desired.settings), replicas=after)
     if desired.push_to and desired.push_to != serving.pushed_to:
         cause = (
             f"push to {desired.push_to}" if not serving.pushed_to else "image.repository changed"
@@ -61,7 +65,7 @@ def swapping(desired: DesiredApp) -> tuple[str, ...]:
     """The stages from the image to the end."""
     before = ("pre_deploy",) if "hooks.pre_deploy" in desired.settings else ()
     after = ("post_deploy",) if "hooks.post_deploy" in desired.settings else ()
-    return (*before, "deploy", "health", *after)
+    return (*before, *swap(desired.settings), *after)
 
 
 def _record(view: View, desired: DesiredApp, serving: Serving) -> Action | None:

@@ -8,12 +8,13 @@ ends when it has run for `CALM` after a pause, or with any other successful depl
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from signal import Signals
 
 from reconciler.plan.actions import Action
-from reconciler.plan.states import Container, DesiredApp, Serving
-from reconciler.plan.view import View, has_own_check
+from reconciler.plan.states import Container, DesiredApp, Facts, Serving
+from reconciler.plan.view import View, has_own_check, replicas_of
 from reconciler.values import frozen
 
 Admit = Callable[[Action, str], Action]
@@ -28,16 +29,22 @@ _SIGNALLED = 128
 
 
 def broken(view: View) -> str:
-    """Why what serves is broken, or an empty text."""
+    """Why what serves is broken, or an empty text. Of several containers, each has to run."""
     if view.serving is None:
         return ""
-    container = view.serving_container
-    if container is None:
-        return "container was removed"
-    if container.state != "running":
-        return say_end(container)
-    unhealthy = container.health == "unhealthy" and not has_own_check(view.serving.settings)
-    return "container is unhealthy" if unhealthy else ""
+    found = {container.replica: container for container in view.serving_containers}
+    for number in range(1, view.replicas + 1):
+        which = f" (number {number})" if view.replicas > 1 else ""
+        if number not in found:
+            return f"container was removed{which}"
+        if found[number].state != "running":
+            return say_end(found[number]) + which
+    return "container is unhealthy" if _is_unhealthy(view, view.serving) else ""
+
+
+def _is_unhealthy(view: View, serving: Serving) -> bool:
+    unhealthy = any(container.health == "unhealthy" for container in view.serving_containers)
+    return unhealthy and not has_own_check(serving.settings)
 
 
 def say_end(container: Container, *, out_of_memory: bool = False) -> str:
@@ -65,11 +72,27 @@ def heal(view: View, serving: Serving, change: Action | None, admit: Admit) -> A
     """Bring back what is recorded, unless `change` is due, which replaces the container anyway."""
     cause = broken(view)
     if change is not None:
-        return Action(view.app, change.kind, (*change.causes, cause), change.stages)
+        return replace(change, causes=(*change.causes, cause))
     flaps = flaps_of(view)
     if flaps.until is not None and view.now < flaps.until and not view.retry_now:
         return _leave_alone(view, flaps, cause)
-    return admit(Action(view.app, "heal", (cause,), ("deploy", "health")), serving.target)
+    others = any(container.state == "running" for container in view.serving_containers)
+    joins = others and not _is_unhealthy(view, serving)
+    action = Action(
+        view.app,
+        "heal",
+        (cause,),
+        swap(serving.settings),
+        replicas=view.replicas if joins else 0,
+    )
+    return admit(action, serving.target)
+
+
+def swap(settings: Facts) -> tuple[str, ...]:
+    """The stages that bring up containers and give them the traffic."""
+    several = ("replicas",) if replicas_of(settings) > 1 else ()
+    exposed = ("switch",) if any(name.startswith("expose.") for name in settings) else ()
+    return ("deploy", "health", *several, *exposed)
 
 
 @frozen
@@ -124,10 +147,11 @@ def adoptable(
 
 def clean(view: View) -> Iterator[Action]:
     """Containers beside the one that serves. With nothing recorded, nothing is surely garbage."""
-    serving = view.serving_container
-    if serving is None or serving.state != "running":
+    serving = view.serving_containers
+    if all(container.state != "running" for container in serving):
         return
-    extra = tuple(sorted(c.id for c in view.containers if c.id != serving.id))
+    kept = {container.id for container in serving}
+    extra = tuple(sorted(c.id for c in view.containers if c.id not in kept))
     if extra:
         count = "1 container" if len(extra) == 1 else f"{len(extra)} containers"
         yield Action(view.app, "clean", (f"{count} left over",), containers=extra)

@@ -30,13 +30,25 @@ class View:
         return self.recorded.serving
 
     @property
-    def serving_container(self) -> Container | None:
-        """The container of the serving deployment; a running one where there are several."""
+    def replicas(self) -> int:
+        """How many containers shall serve, as it was recorded last."""
+        return replicas_of(self.serving.settings) if self.serving else 0
+
+    @property
+    def serving_containers(self) -> tuple[Container, ...]:
+        """Those of the serving deployment, one for each number; a running one if there are two."""
         if self.serving is None:
-            return None
+            return ()
         serving = self.serving.deployment
         own = [c for c in self.containers if c.deployment == serving and not c.task]
-        return min(own, key=lambda container: container.state != "running", default=None)
+        own.sort(key=lambda container: container.state == "running")
+        numbers = {container.replica: container for container in own}
+        return tuple(numbers[one] for one in sorted(numbers) if one <= self.replicas)
+
+
+def replicas_of(settings: Facts) -> int:
+    """How many containers there shall be."""
+    return int(settings.get("replicas", "1"))
 
 
 def has_own_check(settings: Facts) -> bool:

@@ -167,8 +167,11 @@ class Runtime(Protocol):
         Volumes and networks stay.
         """
 
-    def running(self, app: str) -> tuple[Replica, ...]:
-        """The app's containers that run, of all deployments, by number and then newest first."""
+    def running(self, app: str, former: Collection[str] = ()) -> tuple[Replica, ...]:
+        """The app's containers that run, of all deployments, by number and then newest first.
+
+        `former`: names of the app that its older containers may still carry.
+        """
 
     def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
         """Run a command once, with the workload's image, environment, volumes and networks.

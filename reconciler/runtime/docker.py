@@ -7,6 +7,7 @@ there is something to change.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,10 +78,12 @@ class DockerRuntime:
         """Stop and remove the app's containers, or those of these ids; how many."""
         return self._swap.remove(app, job, containers)
 
-    def running(self, app: str) -> tuple[Replica, ...]:
-        """What runs of the app, with one call. Raises `EngineUnavailable`."""
+    def running(self, app: str, former: Collection[str] = ()) -> tuple[Replica, ...]:
+        """What runs of the app, with one call for each name. Raises `EngineUnavailable`."""
         with refusals(app):
-            return parse_replicas(self._api.list_running(f"{LABEL_APP}={app}"))
+            names = (app, *former)
+            lists = [self._api.list_running(f"{LABEL_APP}={name}") for name in names]
+        return parse_replicas(itertools.chain.from_iterable(lists))
 
     def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
         """Run a command once in a container of its own. See `docker_tasks`."""

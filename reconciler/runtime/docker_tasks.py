@@ -17,7 +17,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.errors import HookError, Stopped
+from reconciler.errors import HandedOver, HookError, Stopped
 from reconciler.host.job import Cancellation, Job
 from reconciler.host.labels import LABEL_APP
 from reconciler.host.refusals import is_disk_full
@@ -67,6 +67,8 @@ class DockerTasks:
             else:
                 job.log("it has begun before; its output from the beginning:")
             return self._await(identity, task, _seconds_since(state["StartedAt"]), job)
+        except HandedOver:
+            raise  # it goes on, and whoever takes over finds it
         except (HookError, Refused, Stopped):
             self._api.remove(identity, volumes=True)
             raise

@@ -18,7 +18,7 @@ from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment, Request
 from reconciler.values import frozen
 
-KEEPS_REVISION = ("heal", "push")
+KEEPS_REVISION = ("heal", "push", "scale")
 """Kinds that bring back or copy what is there, and so don't move the recorded revision."""
 
 
@@ -107,8 +107,11 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     pushed_to = _push_target(request)
     if row.kind == "push":
         connection.execute("UPDATE apps SET pushed_to = ? WHERE app = ?", (pushed_to, row.app))
+    elif row.kind == "scale":
+        _record_replicas(connection, row.app, request)
     elif row.kind == "heal":  # its image was pushed, or not, before
-        connection.execute("UPDATE apps SET serving = ? WHERE app = ?", (row.id, row.app))
+        serving = request.joins or row.id
+        connection.execute("UPDATE apps SET serving = ? WHERE app = ?", (serving, row.app))
     else:
         set_note(connection, row.app, Note())
         connection.execute(
@@ -133,6 +136,15 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
         Version(request.revision, request.resolved, settings),
     )
     connection.execute("DELETE FROM failures WHERE app = ?", (row.app,))
+
+
+def _record_replicas(connection: sqlite3.Connection, app: str, request: Request) -> None:
+    """Of the settings only this one is new; the deployment that serves stays the same."""
+    row = connection.execute("SELECT settings FROM apps WHERE app = ?", (app,)).fetchone()
+    settings = {**json.loads(row["settings"]), "replicas": str(request.spec["replicas"])}
+    if settings["replicas"] == "1":
+        del settings["replicas"]
+    connection.execute("UPDATE apps SET settings = ? WHERE app = ?", (json.dumps(settings), app))
 
 
 def _push_target(request: Request) -> str:

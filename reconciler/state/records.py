@@ -20,7 +20,8 @@ class Request:
     `stages`: what the plan expects to run. `force`: build and deploy although nothing differs.
     `spec_revision`: the commit of the configuration repository that this is from; empty for a file.
     `keep_same`: leave the container alone when the same image comes out. `pin`: why the app is
-    held there once it has succeeded, `pin_against`: the target that it is held against.
+    held there once it has succeeded, `pin_against`: the target that it is held against. `joins`:
+    the deployment that serves and that this one only makes complete: its containers are that one's.
     """
 
     app: str
@@ -44,6 +45,7 @@ class Request:
     keep_same: bool = False
     pin: str = ""
     pin_against: str = ""
+    joins: str = ""
     spec_revision: str = ""
 
     def to_json(self) -> str:

@@ -54,4 +54,4 @@ def test_plan(case: dict[str, Any]) -> None:
     )
 
 
-CHANGE_WORDS = {"deploy", "restart", "redeploy", "push", "heal", "remove", "clean"}
+CHANGE_WORDS = {"deploy", "restart", "redeploy", "push", "heal", "scale", "remove", "clean"}

@@ -1,0 +1,58 @@
+"""Rollouts end to end: replicas, and new containers beside the old ones."""
+
+from __future__ import annotations
+
+from tests.e2e.conftest import Shop
+
+
+def ids(shop: Shop) -> dict[str, str]:
+    """Ids of the containers that run, by name without the project."""
+    return {
+        container["Names"][0].removeprefix(f"/{shop.project}-"): container["Id"]
+        for container in shop.containers()
+        if container["State"] == "running"
+    }
+
+
+def test_replicas_come_and_go_and_are_healed(shop: Shop) -> None:
+    shop.app(replicas=2)
+    shop.apply()
+    before = ids(shop)
+    assert sorted(before) == ["api", "api-2"]
+    assert shop.plan()["actions"] == []
+
+    shop.engine.docker("rm", "-f", before["api"])
+    shop.apply()
+    assert shop.history()[0]["kind"] == "heal"
+    healed = ids(shop)
+    assert healed["api-2"] == before["api-2"]
+    assert healed["api"] != before["api"]
+
+    shop.app(replicas=3)
+    shop.apply()
+    more = ids(shop)
+    assert more.items() > healed.items()
+    assert sorted(more) == ["api", "api-2", "api-3"]
+
+    shop.app(replicas=1)
+    shop.apply()
+    assert ids(shop) == {"api": healed["api"]}
+    assert shop.plan()["actions"] == []
+
+
+def test_start_first_keeps_the_old_one_when_the_new_one_fails(shop: Shop) -> None:
+    rollout = {"strategy": "blue-green", "watch": "0.5s"}
+    shop.app(rollout=rollout)
+    shop.apply()
+    old = ids(shop)
+    shop.app(rollout=rollout, command=["sh", "-c", "exit 3"])
+    shop.apply(code=1)
+    assert shop.history()[0]["outcome"] == "rolled_back"
+    assert ids(shop) == old
+    assert len(shop.containers()) == 1
+    shop.app(rollout=rollout, env={"A": "b"})
+    shop.apply()
+    assert "watch" in shop.stages(shop.history()[0])
+    (new,) = ids(shop).values()
+    assert new != old["api"]
+    assert len(shop.containers()) == 1
