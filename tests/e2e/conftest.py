@@ -109,7 +109,7 @@ class Shop:
         flags = [] if name in ("init", "schema") else ["--state-dir", str(self.state_dir)]
         if name not in ("schema", "work"):
             flags += self.place or ["--file", str(self.spec)]
-        return [sys.executable, "-m", "reconciler", name, *flags, *rest]
+        return [sys.executable, "-m", "reconciler", *name.split(), *flags, *rest]
 
     def env(self) -> dict[str, str]:
         return {**os.environ, **self.engine.env(), "NO_COLOR": "1", **self.environ}

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import httpx
+
 from tests.e2e.conftest import DOCKERFILE, Shop, answers
 from tests.support.engine import PrivateEngine
 
@@ -74,6 +76,26 @@ def test_daemon_keeps_the_last_good_spec_through_a_bad_edit_and_a_restart(
         wait_until(lambda: daemon.lines("accepted"))
         wait_until(lambda: shop.history()[0]["cause"] == "env.LEVEL added")
         assert not daemon.lines("refused")
+
+
+def test_daemon_answers_the_api_and_deploys_what_it_is_asked_for(
+    shop: Shop, wait_until: Wait
+) -> None:
+    shop.app()
+    key = shop.run("token create", "ci", "--scope", "deploy").out.strip()
+    with shop.daemon("--listen", "127.0.0.1:0") as daemon:
+        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: shop.status()["status"] == "done")
+        url = "http://" + daemon.lines("listening")[0]["text"].rpartition(" ")[2]
+        client = httpx.Client(base_url=url, headers={"x-api-key": key})
+        with client:
+            shop.repo.commit({"index.html": "two"})
+            done = client.post("/application.deploy", json={"applicationId": "api"})
+            assert (done.status_code, done.json()) == (200, {"success": True})
+            one = client.get("/application.one", params={"applicationId": "api"}).json()
+            assert one["applicationStatus"] == "running"
+            wait_until(lambda: answers(shop, "two"), timeout=30)
+            assert client.get("/readyz").status_code == 200
 
 
 def test_daemon_that_can_not_listen_says_so_and_ends(shop: Shop) -> None:
