@@ -90,7 +90,6 @@ def _next(snapshot: Snapshot, app: str) -> list[str]:
             lines.append(f"  stages: {', '.join(action.stages)}")
         if action.until:
             lines.append(f"  until:  {action.until:%Y-%m-%d %H:%M:%S} UTC")
-    trouble = snapshot.targets[app].desired.trouble
-    if trouble and trouble.todo:
-        lines.append(f"  → {trouble.todo}")
+        if action.todo:
+            lines.append(f"  → {action.todo}")
     return lines

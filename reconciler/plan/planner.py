@@ -89,10 +89,12 @@ def _next_moment(
 
 def _note(view: View, actions: tuple[Action, ...]) -> Note:
     """What `status` shall show of the app from now on."""
-    if view.recorded.in_flight:
-        return view.recorded.note
-    flaps = flaps_of(view)
+    known, flaps = view.recorded.note, flaps_of(view)
     lasting = next((action for action in actions if action.lasting), None)
+    paused = flaps.until is not None and view.now < flaps.until
+    flapping = paused and (known.flaps, known.kind) == (flaps.count, "wait")
+    if view.recorded.in_flight or (flapping and (lasting is None or not lasting.after)):
+        return known  # a container that is started again and again looks well at times
     if lasting is None:
         return Note(flaps=flaps.count, flaps_until=flaps.until)
     return Note(lasting.kind, lasting.cause, lasting.until, flaps.count, flaps.until)
