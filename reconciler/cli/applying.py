@@ -80,9 +80,9 @@ def run_apply(options: Options, loaded: LoadedSpec, policy: Policy, *, wait: boo
         if loaded.spec.notify:
             _notify(tools, loaded, done)
         if options.json:
-            from reconciler.engine.documents import history_document, plan_document
+            from reconciler.engine.documents import front_document, history_document, plan_document
 
-            plan = plan_document(done.snapshot.plan)
+            plan = {**plan_document(done.snapshot.plan), **front_document(done.front)}
             print_json({**plan, **history_document(tools.store, rows)})
     if not options.json:
         _summarise(options, done, rows, waited=wait)

@@ -49,18 +49,26 @@ def plan(
     ! block           source, secret or host is away
     ! quarantine      failed before, and nothing has changed since
     """
-    from reconciler.engine.documents import plan_document
+    from reconciler.engine.documents import front_document, plan_document
+    from reconciler.engine.front import examine_front
     from reconciler.engine.snapshot import take_snapshot
     from reconciler.engine.wiring import open_tools
 
     loaded = options.load_aside()
     with open_tools(options.state_dir) as tools:
-        found = take_snapshot(tools, loaded, Policy(prune, allow_removals)).plan
+        snapshot = take_snapshot(tools, loaded, Policy(prune, allow_removals))
+        front = examine_front(tools, loaded, snapshot.recorded, snapshot.observed)
+    found = snapshot.plan
+    changes = found.changes or bool(front.causes or front.troubles)
     if options.json:
-        print_json(plan_document(found))
-    elif found.changes or not options.quiet:
+        print_json({**plan_document(found), **front_document(front)})
+    elif changes or not options.quiet:
         print_plan(found, loaded.spec.project)
-    return 2 if detailed_exitcode and found.changes else 0
+        for cause in front.causes:
+            click.echo(click.style("  ~ the proxy", fg="yellow") + f"  {cause}")
+        for trouble in front.troubles:
+            click.echo(click.style("  ! the proxy", fg="red") + f"  {trouble}")
+    return 2 if detailed_exitcode and changes else 0
 
 
 def print_plan(plan: Plan, project: str) -> None:

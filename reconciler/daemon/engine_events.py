@@ -16,7 +16,7 @@ from reconciler.daemon.reports import Reports
 from reconciler.errors import EngineUnavailable, Interrupted, Stopped
 from reconciler.host.engine import Engine, Request
 from reconciler.host.job import Job
-from reconciler.host.labels import LABEL_APP, LABEL_PROJECT
+from reconciler.host.labels import LABEL_APP, LABEL_PROJECT, LABEL_PROXY
 from reconciler.host.stream import Refusal, stream
 
 ACTIONS = ("die", "oom", "destroy", "stop", "start", "pause", "unpause", "health_status")
@@ -80,6 +80,8 @@ class EngineEvents:
     def _take(self, message: dict[str, Any]) -> None:
         attributes = message.get("Actor", {}).get("Attributes", {})
         app, action = attributes.get(LABEL_APP, ""), str(message.get("Action", ""))
+        if proxy := attributes.get(LABEL_PROXY, ""):
+            self._ask(Wish(f"{proxy}: proxy {action}"))
         if not app or not self._concerned(app):
             return  # the end of its deployment asks for a pass
         if action == "stop":

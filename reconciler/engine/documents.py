@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from reconciler.engine.front import FrontState
 from reconciler.errors import ReconcilerError, SpecError
 from reconciler.plan.actions import Action, Plan
 from reconciler.plan.renaming import assign_containers
@@ -51,6 +52,12 @@ def _action(action: Action) -> Document:
         "todo": action.todo,
         "until": iso(action.until.timestamp()) if action.until else None,
     }
+
+
+def front_document(front: FrontState) -> Document:
+    """`{proxy: {causes, problems}}`: why it isn't as it shall be, and what can't be corrected."""
+    problems = [{"app": one.app, "reason": one.what, "todo": one.todo} for one in front.troubles]
+    return {"proxy": {"causes": list(front.causes), "problems": problems}}
 
 
 # -- history ---------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ A project in which nothing is exposed costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
 from reconciler.events import Event
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
+from reconciler.plan.renaming import assign_containers, former_names
 from reconciler.plan.states import Container, Observed, Recorded
 from reconciler.runtime.proxy import Front, Route, Server
 from reconciler.spec.loaded import LoadedSpec
@@ -76,7 +76,8 @@ def prepare_front(tools: Tools, loaded: LoadedSpec, app: str) -> None:
     if loaded.spec.apps[app.partition("/")[2]].expose is None:
         return
     project = loaded.spec.project
-    recorded, observed = read_recorded(tools.store, project), tools.runtime.observe(project)
+    recorded = read_recorded(tools.store, project)
+    observed = assign_containers(former_names(recorded), tools.runtime.observe(project))
     for trouble in settle_front(tools, loaded, recorded, observed).troubles:
         if trouble.app in ("", app):
             raise trouble
@@ -92,8 +93,17 @@ def make_front(
     routes = {name: _route(tools, loaded, (name, app), troubles) for name, app in exposed.items()}
     gone = {name for name in observed.apps if name.partition("/")[2] not in loaded.spec.apps}
     kept = {name for name in gone if any(_serves(one) for one in observed.apps[name])}
-    servers = dict(_servers(routes, recorded, observed))
-    return Front(project, loaded.spec.proxy, routes, servers, sorted(kept)), troubles
+    serving = {name: _serving(name, recorded, observed) for name in routes}
+    calm = {n for n in routes if n in recorded.apps and not recorded.apps[n].in_flight}
+    front = Front(
+        project,
+        loaded.spec.proxy,
+        routes,
+        {name: found for name, found in serving.items() if found is not None and name in calm},
+        {name: found for name, found in serving.items() if found and name not in calm},
+        sorted(kept),
+    )
+    return front, troubles
 
 
 def _route(
@@ -114,17 +124,15 @@ def _route(
     return Route(app.expose, f"{cert}\n{key}\n")
 
 
-def _servers(
-    routes: Mapping[str, Route], recorded: Recorded, observed: Observed
-) -> Iterator[tuple[str, tuple[Server, ...]]]:
-    """Who takes traffic now, of apps that serve and have no deployment on its way."""
-    for name in routes:
-        state = recorded.apps.get(name)
-        if state is None or state.serving is None or state.in_flight:
-            continue
-        own = (c for c in observed.apps.get(name, ()) if c.deployment == state.serving.deployment)
-        serving = sorted((one for one in own if _serves(one)), key=lambda one: one.id)
-        yield name, tuple(Server(one.id, one.address) for one in serving)
+def _serving(name: str, recorded: Recorded, observed: Observed) -> tuple[Server, ...] | None:
+    """The containers that serve now; None for an app that never served."""
+    state = recorded.apps.get(name)
+    if state is None or state.serving is None:
+        return None
+    deployment = state.serving.deployment
+    own = [one for one in observed.apps.get(name, ()) if one.deployment == deployment]
+    found = sorted((one for one in own if _serves(one)), key=lambda one: one.id)
+    return tuple(Server(one.id, one.address) for one in found)
 
 
 def _serves(container: Container) -> bool:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from reconciler.errors import DeployError
+from reconciler.errors import DeployError, ReconcilerError, RegistryUnavailable, Stalled
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.runtime.docker_api import Refused, refusals
@@ -35,10 +35,14 @@ class HaProxy:
     def __init__(self, engine: Engine, state_dir: Path) -> None:
         self._engine = engine
         self._state_dir = state_dir
-        self._refused: dict[str, tuple[str, float, DeployError]] = {}
+        self._parts: dict[str, Running] = {}
+        self._refused: dict[str, tuple[str, float, ReconcilerError]] = {}
 
     def _running(self, app: str) -> Running:
-        return Running(self._engine, self._state_dir, app.partition("/")[0])
+        project = app.partition("/")[0]
+        if project not in self._parts:
+            self._parts[project] = Running(self._engine, self._state_dir, project)
+        return self._parts[project]
 
     # -- settle ------------------------------------------------------------------------------
 
@@ -63,12 +67,12 @@ class HaProxy:
     def _take(self, running: Running, record: Record, front: Front, job: Job) -> tuple[str, ...]:
         step = find_step(running, record, front)
         structure = structure_hash(step.wanted)
-        known, until, refused = self._refused.get(front.project, ("", 0.0, DeployError("")))
+        known, until, refused = self._refused.get(front.project, ("", 0.0, ReconcilerError("")))
         if known == structure and time.monotonic() < until:
             raise refused
         try:
             take_step(running, record, step, front, job)
-        except DeployError as error:
+        except (Stalled, RegistryUnavailable) as error:
             self._refused[front.project] = (structure, time.monotonic() + RETRY_SECONDS, error)
             raise
         return step.causes

@@ -64,6 +64,7 @@ def make_body(settings: ProxySettings, directory: Path, host: Host, project: str
         "Labels": {LABEL_PROJECT: project, LABEL_PROXY: project},
         "HostConfig": {
             "NetworkMode": "host",
+            "UsernsMode": "host",
             "RestartPolicy": restart_policy("always"),
             "ReadonlyRootfs": True,
             "CapDrop": ["ALL"],
@@ -126,6 +127,12 @@ class Containers:
         """The ids of all that weren't made for this hash."""
         return [c["Id"] for c in self.all() if c["Labels"].get(LABEL_PROXY_HASH) != wanted]
 
+    def strangers(self, directory: Path) -> list[str]:
+        """The ids of those that have another directory: the state was somewhere else before, and
+        their listening sockets can't be taken over."""
+        own = str(directory)
+        return [c["Id"] for c in self.all() if all(m["Source"] != own for m in c["Mounts"])]
+
     def retire(self, container: str) -> None:
         """Let it finish what it has and end; nothing starts it again."""
         with suppress(Refused):  # it has ended
@@ -165,6 +172,18 @@ class Containers:
 
 
 LABEL_PROXY_HASH = f"{LABEL_PROXY}.hash"
+
+
+def path_on_host(directory: Path, mounts: Sequence[Document]) -> Path:
+    """What the engine knows `directory` by, for a process in a container with these mounts."""
+    inside = (m for m in mounts if directory.is_relative_to(m["Destination"]))
+    found = max(inside, key=lambda mount: len(mount["Destination"]), default=None)
+    if found is None:
+        raise DeployError(
+            f"the state directory {directory} is in no volume of the container that this runs in",
+            todo="Mount a volume or a directory of the host there; the proxy needs it, too.",
+        )
+    return Path(found["Source"]) / directory.relative_to(found["Destination"])
 
 
 def check_local(engine: Engine) -> None:

@@ -10,6 +10,7 @@ it. When the engine or HAProxy refuses, files and proxy are as they were.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Collection, Iterable
@@ -17,11 +18,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import DeployError, EngineUnavailable
+from reconciler.host.container import own_container
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.runtime.docker_api import DockerApi
 from reconciler.runtime.haproxy_config import Host, backends, structure_hash
-from reconciler.runtime.haproxy_container import Containers
+from reconciler.runtime.haproxy_container import Containers, path_on_host
 from reconciler.runtime.haproxy_control import Control, Stat
 from reconciler.runtime.haproxy_files import Files
 from reconciler.runtime.haproxy_servers import commands, with_bases
@@ -38,9 +40,19 @@ class Running:
     """The proxy of one project: its files, its sockets, its containers."""
 
     def __init__(self, engine: Engine, state_dir: Path, project: str) -> None:
+        self._api = DockerApi(engine)
         self.files = Files(state_dir, project)
         self.control = Control(self.files.directory)
-        self.containers = Containers(engine, DockerApi(engine), project)
+        self.containers = Containers(engine, self._api, project)
+
+    @functools.cached_property
+    def mounted(self) -> Path:
+        """The directory as the engine knows it, also where this process is in a container."""
+        own = own_container()
+        document = self._api.inspect(own) if own else None
+        if document is None:
+            return self.files.directory
+        return path_on_host(self.files.directory, document["Mounts"])
 
     def old_stats(self, sections: Collection[str]) -> list[Stat]:
         """The slots of all workers that finish what they had before a reload."""
@@ -89,10 +101,10 @@ class Running:
     def replace(self, record: Record, wanted: Record, job: Job) -> None:
         """A container of the wanted kind, which serves, and no other."""
         self.files.save(replace(wanted, unsettled=True), this_host())
+        for stranger in self.containers.strangers(self.mounted):
+            self.containers.remove(stranger)
         try:
-            identity = self.containers.start(
-                wanted.settings, self.files.directory, this_host(), job
-            )
+            identity = self.containers.start(wanted.settings, self.mounted, this_host(), job)
             self._await(identity, structure_hash(wanted), job)
             self.tell(wanted, wanted, wanted.routes)  # it may have been there with other servers
         except BaseException:

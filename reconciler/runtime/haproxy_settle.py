@@ -86,10 +86,11 @@ def find_useless(running: Running, record: Record, front: Front) -> dict[str, De
 def _wanted(running: Running, record: Record, front: Front) -> Record:
     pems = {app: route.certificate for app, route in front.routes.items()}
     wanted = with_front(record, front, {app: digest(pem) for app, pem in pems.items() if pem})
-    for app, servers in front.servers.items():
+    unknown = {app: one for app, one in front.likely.items() if not wanted.of(app)}
+    for app, servers in {**unknown, **front.servers}.items():
         if app in wanted.routes:
             wanted = with_servers(wanted, app, servers)
-    hashed = container_hash(front.settings, running.files.directory, this_host())
+    hashed = container_hash(front.settings, running.mounted, this_host())
     return replace(wanted, container=hashed, unsettled=False)
 
 

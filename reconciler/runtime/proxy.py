@@ -85,7 +85,8 @@ class Front:
 
     `routes` by app (`<project>/<name>`); without any there shall be no proxy. `servers`: which
     containers shall take an app's traffic; apps that it doesn't name are left as they are, as
-    their rollout is under way. `kept`: apps that the spec doesn't have any more and whose
+    their rollout is under way, and `likely` says who takes the traffic of those that the proxy
+    knows nobody of. `kept`: apps that the spec doesn't have any more and whose
     containers stay; so do their routes, unless another app has them now.
     """
 
@@ -93,6 +94,7 @@ class Front:
     settings: ProxySettings
     routes: Mapping[str, Route]
     servers: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
+    likely: Mapping[str, tuple[Server, ...]] = field(default_factory=dict)
     kept: Collection[str] = ()
 
 

@@ -181,7 +181,7 @@ class ProxyBench:
             expose["tcp"] = {"listen": self.tcp, "port": self.app_tcp, **expose["tcp"]}
         self.routes[self.app(name)] = Route(from_plain(Expose, expose), certificate)
 
-    def _front(self, servers: dict[str, list[Server]] | None = None) -> Front:
+    def front(self, servers: dict[str, list[Server]] | None = None) -> Front:
         settings = ProxySettings(
             image=self.image, http=self.http, https=self.https, trusted=self.trusted
         )
@@ -192,10 +192,10 @@ class ProxyBench:
         self, servers: dict[str, list[Server]] | None = None, proxy: HaProxy | None = None
     ) -> tuple[str, ...]:
         """`servers` by app; other apps are left as they are."""
-        return (proxy or self.proxy).settle(self._front(servers), self.job)
+        return (proxy or self.proxy).settle(self.front(servers), self.job)
 
     def examine(self) -> tuple[str, ...]:
-        return self.proxy.examine(self._front())
+        return self.proxy.examine(self.front())
 
     def look(self, name: str) -> tuple[ServerState, ...]:
         return self.proxy.look(self.app(name))

@@ -5,6 +5,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import pytest
 from reconciler.errors import DeployError
 from reconciler.host.engine import Engine
 from reconciler.runtime.haproxy import HaProxy
+from reconciler.runtime.haproxy_running import Running, this_host
+from reconciler.runtime.haproxy_settle import find_step
 from tests.runtime.proxying import ProxyBench, make_certificate
-from tests.support.engine import PrivateEngine
-from tests.support.haproxy import make_haproxy_image
+from tests.support.engine import BASE_IMAGE, PrivateEngine
+from tests.support.haproxy import HAPROXY_IMAGE, make_haproxy_image
 from tests.support.load import Load
 
 HOST = "shop.example.com"
@@ -238,4 +241,47 @@ def test_no_request_fails_in_switches_reloads_and_an_upgrade(
     assert len(report.seen) == 21
     assert report.answers > 1000
     assert bench.settle() == ()
+    assert len(bench.containers()) == 1
+
+
+def test_failed_upgrade_changes_nothing(bench: ProxyBench) -> None:
+    web, other = bench.backend("web"), bench.backend("other")
+    bench.route("web", http={"domains": [HOST]})
+    bench.settle({"web": [web.server()]})
+    bench.image = BASE_IMAGE  # there is no haproxy in it
+    for _ in range(2):
+        with pytest.raises(DeployError, match="refused the proxy: .*haproxy"):
+            bench.settle()
+    bench.switch("web", other.server())
+    assert bench.text(f"{HOST}/") == "other"
+    assert len(bench.containers()) == 1
+    bench.image = HAPROXY_IMAGE
+    assert bench.settle() == ()
+
+
+def test_upgrade_that_a_crash_ended_is_finished(bench: ProxyBench) -> None:
+    web = bench.backend("web")
+    bench.route("web", http={"domains": [HOST]})
+    bench.settle({"web": [web.server()]})
+    bench.image = make_haproxy_image(bench.engine, "haproxy:newer")
+    running, front = (
+        Running(Engine(bench.engine.url), bench.state_dir, bench.project),
+        bench.front(),
+    )
+    wanted = find_step(running, running.files.load(), front).wanted
+    running.files.save(replace(wanted, unsettled=True), this_host())
+    running.containers.start(front.settings, running.mounted, this_host(), bench.job)
+    assert len(bench.containers()) == 2
+    assert bench.settle({"web": [web.server()]}) != ()
+    assert [container["Image"] for container in bench.containers()] == ["haproxy:newer"]
+    assert bench.text(f"{HOST}/") == "web"
+
+
+def test_state_directory_was_moved(bench: ProxyBench, tmp_path: Path) -> None:
+    web = bench.backend("web")
+    bench.route("web", http={"domains": [HOST]})
+    bench.settle({"web": [web.server()]})
+    proxy = HaProxy(Engine(bench.engine.url), tmp_path / "elsewhere")
+    assert bench.settle({"web": [web.server()]}, proxy) == ("it isn't there yet",)
+    assert bench.text(f"{HOST}/") == "web"
     assert len(bench.containers()) == 1
