@@ -250,7 +250,7 @@ def test_failed_upgrade_changes_nothing(bench: ProxyBench) -> None:
     bench.settle({"web": [web.server()]})
     bench.image = BASE_IMAGE  # there is no haproxy in it
     for _ in range(2):
-        with pytest.raises(DeployError, match="refused the proxy: .*haproxy"):
+        with pytest.raises(DeployError, match=r"refused the proxy: .*haproxy"):
             bench.settle()
     bench.switch("web", other.server())
     assert bench.text(f"{HOST}/") == "other"
