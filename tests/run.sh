@@ -57,7 +57,7 @@ last() {
 
 prepare() {
     ensure_packages dockerd:docker.io docker:docker.io iptables docker-registry \
-        busybox:busybox-static systemd-analyze:systemd ip:iproute2 nsenter:util-linux ssh:openssh-client sshd:openssh-server openssl haproxy
+        busybox:busybox-static systemd-analyze:systemd ip:iproute2 nsenter:util-linux ssh:openssh-client sshd:openssh-server openssl haproxy curl
     ensure_venv dev
 }
 

@@ -102,9 +102,11 @@ class Api:
         assert claim is not None
         return claim
 
-    def finish(self, outcome: str = "succeeded", reason: str = "", todo: str = "") -> str:
-        """Begin the deployment of `api`, and end it like that; its id."""
-        claim = self.claim()
+    def finish(
+        self, outcome: str = "succeeded", reason: str = "", todo: str = "", app: str = "api"
+    ) -> str:
+        """Begin the deployment of the app, and end it like that; its id."""
+        claim = self.claim(app)
         ending = queue.Ending(outcome, reason, todo=todo)
         queue.finish(self.store, claim, ending, self.backend.tools.clock())
         return claim.id
