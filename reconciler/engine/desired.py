@@ -84,9 +84,10 @@ class Resolver:
         """What hosts say, or said the last time."""
         if self.memory is None:
             return self._ask_hosts(wanted)
-        known = self.memory.recall(wanted.values())
+        serving = {app: one.serving for app, one in self.recorded.apps.items()}
+        known = self.memory.recall(wanted.values(), serving)
         news = self._ask_hosts({app: one for app, one in wanted.items() if app not in known})
-        self.memory.learn([(wanted[app], outcome) for app, outcome in news.items()])
+        self.memory.learn([(wanted[app], outcome) for app, outcome in news.items()], serving)
         return {**known, **news}
 
     def _ask_hosts(self, wanted: Mapping[str, Wanted]) -> dict[str, Outcome]:

@@ -8,12 +8,16 @@ host that failed is asked again after a pause that grows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from reconciler.errors import ReconcilerError
-from reconciler.source.base import Outcome, Wanted
+from reconciler.plan.states import Serving
+from reconciler.source.base import Outcome, Resolved, Wanted
 from reconciler.spec.models import PathSource
+
+Served = Mapping[str, Serving | None]
+"""What serves now, by app."""
 
 Delay = Callable[[BaseException, int], float | None]
 
@@ -24,12 +28,18 @@ class _Known:
 
     wanted: Wanted
     outcome: Outcome
+    served: str
     failures: int = 0
     until: float = 0.0
     stale: bool = False
 
-    def answers(self, wanted: Wanted, now: float) -> bool:
-        return self.wanted == wanted and (not self.stale or self.until > now)
+    def answers(self, wanted: Wanted, serving: Serving | None, now: float) -> bool:
+        """What serves now may be newer than what is known here, as others deploy as well."""
+        known = self.outcome.id if isinstance(self.outcome, Resolved) else ""
+        overtaken = (
+            serving is not None and serving.deployment != self.served and serving.resolved != known
+        )
+        return self.wanted == wanted and not overtaken and (not self.stale or self.until > now)
 
 
 class VersionMemory:
@@ -43,14 +53,18 @@ class VersionMemory:
         self._known: dict[str, _Known] = {}
         self._lock = threading.Lock()
 
-    def recall(self, wanted: Collection[Wanted]) -> dict[str, Outcome]:
+    def recall(self, wanted: Collection[Wanted], serving: Served) -> dict[str, Outcome]:
         """What is known, by app; those that are missing have to be asked."""
         now = self._clock()
         with self._lock:
             known = [(one, self._known.get(one.app)) for one in wanted]
-        return {one.app: k.outcome for one, k in known if k is not None and k.answers(one, now)}
+        return {
+            one.app: k.outcome
+            for one, k in known
+            if k is not None and k.answers(one, serving.get(one.app), now)
+        }
 
-    def learn(self, outcomes: Collection[tuple[Wanted, Outcome]]) -> None:
+    def learn(self, outcomes: Collection[tuple[Wanted, Outcome]], serving: Served) -> None:
         """Remember answers. What is beside `apps.yaml` is looked at in every pass."""
         pauses: dict[int, float] = {}  # apps of one host are asked about together again
         with self._lock:
@@ -58,7 +72,9 @@ class VersionMemory:
                 if isinstance(wanted.source, PathSource):
                     continue
                 before = self._known.get(wanted.app)
-                self._known[wanted.app] = known = _Known(wanted, outcome)
+                now = serving.get(wanted.app)
+                known = _Known(wanted, outcome, now.deployment if now else "")
+                self._known[wanted.app] = known
                 if isinstance(outcome, ReconcilerError):
                     same = before is not None and before.wanted == wanted
                     known.failures = 1 + (before.failures if before and same else 0)
