@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Iterator
 
 import click
 
 from reconciler.cli.options import Options, common_options
 from reconciler.cli.output import print_json
-from reconciler.engine.doctor import Finding, examine
+from reconciler.engine.doctor import Finding, examine, examine_quickly
 from reconciler.errors import SpecError, Stalled, Transient
 
 MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
@@ -17,33 +18,39 @@ MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "r
 
 @click.command()
 @common_options
-def doctor(options: Options) -> int:
+@click.option(
+    "--quick",
+    is_flag=True,
+    help="Only engine and state, in a moment: for a container's HEALTHCHECK.",
+)
+def doctor(options: Options, quick: bool) -> int:
     """Check engine, builder, git, state directory and the spec's registries.
 
     Says what works, what doesn't, and what to do. Exits with 69 when something doesn't.
     """
     findings: list[Finding] = []
-    loaded = None
-    if options.repo or options.file.exists():
-        name = options.path if options.repo else str(options.file)
-        try:
-            loaded = options.load_aside()
-            findings.append(Finding("ok", "spec", f"{name} is valid"))
-        except SpecError as error:
-            text = f"{name}: {error.what}"
-            findings.append(Finding("error", "spec", text, "Run `reconcile validate`."))
-        except (Transient, Stalled) as error:
-            findings.append(Finding("error", "spec", error.what, error.todo))
-    if not options.json:
-        for finding in findings:
-            _print(finding)
-    for finding in examine(options.state_dir, loaded, time.time()):
+    for finding in examine_quickly(options.state_dir) if quick else _examine(options):
         findings.append(finding)
         if not options.json:
             _print(finding)
     if options.json:
         print_json({"findings": [dataclasses.asdict(finding) for finding in findings]})
     return 69 if any(finding.level == "error" for finding in findings) else 0
+
+
+def _examine(options: Options) -> Iterator[Finding]:
+    loaded = None
+    if options.repo or options.file.exists():
+        name = options.path if options.repo else str(options.file)
+        try:
+            loaded = options.load_aside()
+            yield Finding("ok", "spec", f"{name} is valid")
+        except SpecError as error:
+            text = f"{name}: {error.what}"
+            yield Finding("error", "spec", text, "Run `reconcile validate`.")
+        except (Transient, Stalled) as error:
+            yield Finding("error", "spec", error.what, error.todo)
+    yield from examine(options.state_dir, loaded, time.time())
 
 
 def _print(finding: Finding) -> None:

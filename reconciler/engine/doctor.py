@@ -44,6 +44,25 @@ def examine(state_dir: Path, loaded: LoadedSpec | None, now: float) -> Iterator[
     engine.close()
 
 
+def examine_quickly(state_dir: Path) -> Iterator[Finding]:
+    """Only whether the engine answers and the state can be read: for a container's HEALTHCHECK."""
+    yield from _guarded("engine", _ping)
+    yield from _guarded("state", lambda: _readable(state_dir))
+
+
+def _ping() -> Iterator[Finding]:
+    engine = Engine()
+    version = engine.get("/version")["Version"]
+    yield Finding("ok", "engine", f"{engine.url}: Docker {version}")
+
+
+def _readable(state_dir: Path) -> Iterator[Finding]:
+    store = Store(state_dir)
+    count = len(store.unfinished())
+    store.close()
+    yield Finding("ok", "state", f"{state_dir}: {count} deployments on their way")
+
+
 def _guarded(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
     try:
         yield from check()

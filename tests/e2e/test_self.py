@@ -47,9 +47,9 @@ def test_daemon_in_a_container_replaces_itself(shop: Shop, wait_until: Callable[
         settled = len(found) == 1 and found[0]["State"] == "running" and found[0]["Names"] == names
         return str(found[0]["Id"]) if settled else ""
 
-    def deployed(outcome: str) -> Any:
-        (newest, *_) = shop.history("daemon")
-        return newest if newest["outcome"] == outcome else None
+    def newest(status: str) -> Any:
+        row = shop.history("daemon")[0]
+        return row if row["status"] == status else None
 
     add_daemon(shop)
     shop.apply()
@@ -58,9 +58,9 @@ def test_daemon_in_a_container_replaces_itself(shop: Shop, wait_until: Callable[
     add_daemon(shop, LEVEL="2")
     wait_until(lambda: only_daemon() not in ("", first), timeout=40)
     second = only_daemon()
-    row = deployed("succeeded")
+    row = newest("done")
     assert (row["trigger"], row["cause"]) == ("daemon", "env.LEVEL added")
 
     shop.app("daemon", **{**shop.apps["daemon"], "command": ["sh", "-c", "exit 3"]})
-    wait_until(lambda: deployed("failed"), timeout=40)
+    wait_until(lambda: newest("error"), timeout=40)
     assert only_daemon() == second
