@@ -8,7 +8,6 @@ from dataclasses import MISSING
 from pathlib import Path
 from typing import Annotated
 
-import jsonschema
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -189,9 +188,10 @@ def test_field_examples_are_valid(section, field):
     name = field.metadata.get("alias", field.name)
     described = (SCHEMA if section is Spec else SCHEMA["$defs"][section.__name__])["properties"]
     checked = TypeAdapter(Annotated[section.__annotations__[field.name], Field(**metadata)])
+    schema = Draft202012Validator({**described[name], "$defs": SCHEMA["$defs"]})
     for example in field.metadata["examples"]:
         checked.validate_python(example)
-        jsonschema.validate(example, {**described[name], "$defs": SCHEMA["$defs"]})
+        schema.validate(example)
 
 
 @pytest.mark.parametrize(("section", "field"), FIELDS)
