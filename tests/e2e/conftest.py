@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import io
 import json
 import os
+import secrets
 import signal
 import subprocess
 import sys
@@ -19,6 +22,8 @@ from typing import Any
 import pytest
 import yaml
 
+from reconciler.cli import run as reconcile
+from tests.support import system
 from tests.support.engine import PrivateEngine
 from tests.support.gitrepo import GitRepo
 
@@ -31,6 +36,27 @@ CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]
 """
 
 HEALTH = {"http": {"port": 8000, "path": "/"}, "timeout": "20s"}
+
+
+class Gate:
+    """A step of a build that goes on when the test says so."""
+
+    def __init__(self) -> None:
+        self._sleep = f"sleep {100_000 + secrets.randbelow(10**8)}"
+        self.step = f"RUN {self._sleep} || true\n"
+
+    def open(self) -> None:
+        """Let the build that is at this step, or will be within seconds, go on."""
+        system.wait_until(self._release, 20, f"a build at {self.step}")
+
+    def open_until(self, ended: Callable[[], object]) -> None:
+        """Let every build that comes to this step go on, until something has happened."""
+        system.wait_until(lambda: (self._release(), ended())[1], 30)
+
+    def _release(self) -> list[int]:
+        asleep = [pid for pid in system.pids() if system.command_line(pid).strip() == self._sleep]
+        system.kill_all(asleep)
+        return asleep
 
 
 @dataclass(frozen=True)
@@ -154,8 +180,17 @@ class Shop:
         assert done.code == code, f"exit code {done.code}\n{done.out}\n{done.err}"
         return done
 
+    def ask(self, *arguments: str) -> Any:
+        """What `reconcile` prints as JSON, asked in this process: for what is asked often."""
+        printed = io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+            for name, value in self.env().items():
+                patch.setenv(name, value)
+            reconcile([*self.command(*arguments)[3:], "-o", "json"])
+        return json.loads(printed.getvalue())
+
     def status_document(self) -> Any:
-        return self.run("status", "-o", "json").json
+        return self.ask("status")
 
     def status(self, name: str = "api") -> dict[str, Any]:
         document = self.status_document()
@@ -163,12 +198,12 @@ class Shop:
         return found
 
     def history(self, name: str = "api") -> list[dict[str, Any]]:
-        document = self.run("history", name, "-o", "json").json
+        document = self.ask("history", name)
         rows: list[dict[str, Any]] = document["deployments"]
         return rows
 
     def plan(self, *arguments: str) -> Any:
-        return self.run("plan", "-o", "json", *arguments).json
+        return self.ask("plan", *arguments)
 
     def commit_page(self, text: str) -> str:
         return self.repo.commit({"Dockerfile": DOCKERFILE, "index.html": text})

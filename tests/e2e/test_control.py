@@ -19,7 +19,7 @@ from reconciler.engine import control
 from reconciler.engine.wiring import open_tools
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
-from tests.e2e.conftest import DOCKERFILE, Shop, command_lines
+from tests.e2e.conftest import DOCKERFILE, Gate, Shop, command_lines
 
 WaitUntil = Callable[..., Any]
 IGNORES_TERM = DOCKERFILE.replace("STOPSIGNAL SIGKILL\n", "").replace(
@@ -145,14 +145,16 @@ def test_cancelled_version_is_left_alone_until_asked(shop: Shop, wait_until: Wai
 
 
 def test_kill_one_of_two_builds(shop: Shop, wait_until: WaitUntil) -> None:
-    for name, marker in (("api", 7103), ("web", 4)):
-        shop.repo.commit({f"{name}/Dockerfile": DOCKERFILE + f"RUN sleep {marker}\n"})
+    gate = Gate()
+    for name, step in (("api", "RUN sleep 7103\n"), ("web", gate.step)):
+        shop.repo.commit({f"{name}/Dockerfile": DOCKERFILE + step})
         shop.app(name, source={"git": shop.repo.url, "subdir": name}, health={"tcp": 8000})
     applying = shop.start("apply")
     wait_for_stage(shop, "build", wait_until, "api")
     wait_for_stage(shop, "build", wait_until, "web")
     done = shop.run("kill", "api")
     assert "killed" in done.out
+    gate.open()
     assert applying.wait(60) == 1
     applying.communicate()
     assert (shop.history("api")[0]["outcome"], shop.status("api")["status"]) == ("killed", "error")
@@ -198,7 +200,8 @@ def test_cancel_deployment_whose_owner_died(shop: Shop, wait_until: WaitUntil) -
 
 
 def test_fifty_commits_and_deploys_build_twice_at_most(shop: Shop, wait_until: WaitUntil) -> None:
-    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 20\n"})
+    gate = Gate()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + gate.step})
     shop.app()
     applying = shop.start("apply")
     wait_for_stage(shop, "build", wait_until)
@@ -211,6 +214,7 @@ def test_fifty_commits_and_deploys_build_twice_at_most(shop: Shop, wait_until: W
             shop.repo.commit({"Dockerfile": DOCKERFILE, "index.html": f"page {number}"})
             control.deploy(tools, loaded, f"{shop.project}/api", control.Words())
     assert applying.poll() is None
+    gate.open()
     applying.communicate(timeout=60)
     shop.apply()
     assert shop.answer() == "page 49"
@@ -221,13 +225,15 @@ def test_fifty_commits_and_deploys_build_twice_at_most(shop: Shop, wait_until: W
 
 
 def test_clean_queues_takes_only_what_waits(shop: Shop, wait_until: WaitUntil) -> None:
-    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 4\n"})
+    gate = Gate()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + gate.step})
     shop.app()
     applying = shop.start("apply")
     wait_for_stage(shop, "build", wait_until)
     shop.run("deploy", "api", "--no-wait")
     done = shop.run("clean-queues", "api")
     assert "Took 1 waiting deployment" in done.out
+    gate.open()
     assert applying.wait(60) == 0
     applying.communicate()
     outcomes = [row["outcome"] for row in shop.history()]
@@ -236,7 +242,8 @@ def test_clean_queues_takes_only_what_waits(shop: Shop, wait_until: WaitUntil) -
 
 
 def test_worker_killed_while_its_deployment_waits(shop: Shop, wait_until: WaitUntil) -> None:
-    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 4\n"})
+    gate = Gate()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + gate.step})
     shop.app()
     applying = shop.start("apply")
     wait_for_stage(shop, "build", wait_until)
@@ -253,6 +260,7 @@ def test_worker_killed_while_its_deployment_waits(shop: Shop, wait_until: WaitUn
         return 0
 
     os.kill(wait_until(worker, timeout=10), signal.SIGKILL)
+    gate.open()
     applying.communicate(timeout=30)
     _, err = waiting.communicate(timeout=30)
     assert waiting.returncode == 0, err
@@ -285,7 +293,8 @@ def test_stage_over_its_time_fails_with_the_reason(shop: Shop) -> None:
 
 
 def test_ctrl_c_while_waiting_lets_the_deployment_go_on(shop: Shop, wait_until: WaitUntil) -> None:
-    shop.repo.commit({"Dockerfile": DOCKERFILE + "RUN sleep 3\n"})
+    gate = Gate()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + gate.step})
     shop.app()
     waiting = shop.start("deploy", "api")
     wait_for_stage(shop, "build", wait_until)
@@ -293,6 +302,7 @@ def test_ctrl_c_while_waiting_lets_the_deployment_go_on(shop: Shop, wait_until: 
     _, err = waiting.communicate(timeout=10)
     assert waiting.returncode == 130
     assert "reconcile cancel api" in err
+    gate.open()
     wait_until(lambda: unfinished(shop) is None, timeout=30)
     assert shop.history()[0]["outcome"] == "succeeded"
     assert shop.answer() == "one"

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.conftest import DOCKERFILE, Shop, answers
+from tests.e2e.conftest import DOCKERFILE, Gate, Shop, answers
 from tests.support.engine import PrivateEngine
 
 Wait = Callable[..., Any]
@@ -110,8 +110,8 @@ def test_daemon_that_can_not_listen_says_so_and_ends(shop: Shop) -> None:
 
 
 def test_daemon_hands_a_build_over_to_its_next_start(shop: Shop, wait_until: Wait) -> None:
-    slow = DOCKERFILE + "RUN sleep 3\n"
-    shop.repo.commit({"Dockerfile": slow, "index.html": "one"})
+    gate = Gate()
+    shop.repo.commit({"Dockerfile": DOCKERFILE + gate.step, "index.html": "one"})
     shop.app()
     with shop.daemon() as daemon:
         wait_until(lambda: shop.history() and shop.history()[0]["stage"] == "build", timeout=20)
@@ -119,7 +119,7 @@ def test_daemon_hands_a_build_over_to_its_next_start(shop: Shop, wait_until: Wai
     (row,) = shop.history()
     assert row["status"] == "queued"
     with shop.daemon():
-        wait_until(lambda: answers(shop, "one"), timeout=30)
+        gate.open_until(lambda: answers(shop, "one"))
         wait_until(lambda: shop.status()["status"] == "done")
     (row,) = shop.history()
     assert (row["attempt"], row["outcome"]) == (2, "succeeded")
