@@ -147,11 +147,11 @@ def _heals(
 ) -> dict[str, list[datetime]]:
     """Those since another deployment of the app succeeded."""
     found: dict[str, list[datetime]] = defaultdict(list)
-    for row in connection.execute(
+    for row in connection.execute(  # +: the small index of heals, not all rows in their order
         "SELECT app, queued_at FROM deployments AS heal "
         "WHERE kind = 'heal' AND queued_at > ? AND +app >= ? AND +app < ? AND NOT EXISTS ("
         "SELECT 1 FROM deployments WHERE app = heal.app AND seq > heal.seq "
-        "AND outcome = 'succeeded' AND kind NOT IN ('heal', 'push')) ORDER BY seq",
+        "AND outcome = 'succeeded' AND kind NOT IN ('heal', 'push')) ORDER BY +seq",
         (since, *span),
     ):
         found[row["app"]].append(_moment(row["queued_at"]))
