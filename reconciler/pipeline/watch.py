@@ -23,7 +23,7 @@ from reconciler.runtime.base import Instance, InstanceState
 from reconciler.spec.scalars import seconds
 
 LOOK_SECONDS = 0.1
-ASK_SECONDS = 1.0
+ASK_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 0.2
 MANY_FAILURES = 3
 """One answer that fails may be chance."""
@@ -51,7 +51,8 @@ def run(context: Context) -> StageResult:
 
 
 def keep_watch(context: Context, duration: float, check: Callable[[], None] = lambda: None) -> None:
-    """Watch the new containers for so many seconds, and call `check` each time.
+    """Watch the new containers for so many seconds, and call `check` each time. It doesn't end
+    on a bad answer, which may be chance or the first of many.
 
     Raises `HealthError`, what `check` raises, or the job's `Stopped`.
     """
@@ -65,9 +66,9 @@ def keep_watch(context: Context, duration: float, check: Callable[[], None] = la
             one.look()
         check()
         left = began + duration - time.monotonic()
-        if left <= 0:
+        if left <= 0 and not any(one.failures for one in watched):
             return
-        context.job.cancel.wait(min(LOOK_SECONDS, left))
+        context.job.cancel.wait(min(LOOK_SECONDS, max(left, ASK_AGAIN_SECONDS)))
 
 
 @dataclass

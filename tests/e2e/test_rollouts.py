@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from tests.e2e.conftest import Shop
+from tests.e2e.traffic import Front
+
+WaitUntil = Callable[..., Any]
 
 
 def ids(shop: Shop) -> dict[str, str]:
@@ -56,3 +64,37 @@ def test_start_first_keeps_the_old_one_when_the_new_one_fails(shop: Shop) -> Non
     (new,) = ids(shop).values()
     assert new != old["api"]
     assert len(shop.containers()) == 1
+
+
+# -- under traffic ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def front(shop: Shop, docker_env: None) -> Front:
+    return Front(shop)
+
+
+def test_thirty_rollouts_and_no_failed_answer(front: Front, wait_until: WaitUntil) -> None:
+    front.declare("v0")
+    assert front.apply().outcome == "succeeded"
+    serving, outcomes = "v0", []
+    with front.load(pause=0.05) as load:
+        wait_until(lambda: load.report().answers > 50)
+        for number in range(1, 31):
+            version = f"v{number}"
+            how = ("", "", {1: "exit", 2: "port", 0: "late"}[number // 3 % 3])[number % 3]
+            front.events = []
+            if how == "late":
+                front.fall_ill_when_watched(version)
+            front.declare(version, how)
+            ended = front.apply()
+            outcomes.append(ended.outcome)
+            assert ended.outcome == ("rolled_back" if how else "succeeded"), ended.reason
+            serving = serving if how else version
+            assert front.versions == [serving]
+    report = load.report()
+    assert report.failures == []
+    assert report.answers > 1000
+    assert outcomes.count("rolled_back") == 10
+    exits = {f"web v{number}" for number in range(1, 31) if number % 9 in (5, 8)}
+    assert not exits & report.seen.keys()
