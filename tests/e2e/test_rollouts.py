@@ -98,3 +98,54 @@ def test_thirty_rollouts_and_no_failed_answer(front: Front, wait_until: WaitUnti
     assert outcomes.count("rolled_back") == 10
     exits = {f"web v{number}" for number in range(1, 31) if number % 9 in (5, 8)}
     assert not exits & report.seen.keys()
+
+
+KILLS = (
+    "begin pre_deploy",
+    "reconciler.runtime.docker_swap:DockerSwap._join",
+    "begin health",
+    "begin switch",
+    "end switch",
+    "begin watch",
+    "end post_deploy",
+    "reconciler.pipeline.traffic:_await_quiet",
+    "reconciler.runtime.docker_swap:DockerSwap._stop",
+    "reconciler.runtime.docker_swap:DockerSwap._remove",
+)
+"""Where `apply` kills itself, one phase of a rollout after the other."""
+
+
+def test_killed_in_every_phase(front: Front, wait_until: WaitUntil) -> None:
+    hooks = {"pre_deploy": [["true"]], "post_deploy": [["true"]]}
+    front.declare("v0", hooks=hooks)
+    front.apply()
+    with front.load(pause=0.05) as load:
+        wait_until(lambda: load.report().answers > 50)
+        for number, where in enumerate(KILLS, 1):
+            front.declare(f"v{number}", hooks=hooks)
+            front.killed(where)
+            before = load.report().answers
+            wait_until(lambda count=before: load.report().answers > count + 10)
+            front.resume()
+            assert front.versions == [f"v{number}"], where
+    report = load.report()
+    assert report.failures == []
+    assert len(report.seen) == len(KILLS) + 1
+
+
+def test_cancelled_while_it_is_watched_goes_back(front: Front, wait_until: WaitUntil) -> None:
+    front.declare("v0")
+    front.apply()
+    with front.load(clients=4, pause=0.05) as load:
+        front.declare("v1", rollout={"watch": "1m"})
+        applying = front.shop.start("apply", "-q")
+        wait_until(lambda: "web v1" in load.report().seen, timeout=20)
+        front.shop.run("cancel", "web")
+        applying.wait(10)
+        applying.communicate()
+        assert front.versions == ["v0"]
+        seen = load.report().seen["web v1"]
+        wait_until(lambda: load.report().answers > 50)
+        assert load.report().seen["web v1"] == seen
+    assert load.report().failures == []
+    assert front.shop.history("web")[0]["outcome"] == "cancelled"

@@ -82,6 +82,14 @@ class Front:
             (ended,) = Workers(tools, 1, [row.id]).run_to_end()
         return ended
 
+    def resume(self) -> None:
+        """What the next `apply` does: it finishes what is on its way."""
+        loaded = load_spec(self.shop.spec)
+        with open_tools(self.shop.state_dir) as tools:
+            waiting = run_pass(tools, loaded, Policy(), "apply").on_their_way
+            for row in Workers(tools, 1, waiting, ()).run_to_end():
+                assert row.outcome == "succeeded", row.reason
+
     def _hear(self, event: Event) -> None:
         for listener in self.events:
             listener(event)
@@ -101,20 +109,21 @@ class Front:
 
     def killed(self, where: str) -> None:
         """`apply` by the command line, which kills itself when it calls the function `where`, such
-        as `reconciler.pipeline.traffic.drain_old`, or comes to the edge of a stage: `begin watch`.
+        as `reconciler.pipeline.traffic:drain_old`, or comes to the edge of a stage: `begin watch`.
         """
         edge, _, stage = where.partition(" ")
-        module, _, name = (f"reconciler.queue.{edge}_stage" if stage else where).rpartition(".")
+        module, _, path = (f"reconciler.queue:{edge}_stage" if stage else where).partition(":")
         code = (
-            "import importlib, os, signal, sys\n"
-            f"module = importlib.import_module({module!r})\n"
-            f"real = getattr(module, {name!r})\n"
+            "import functools, importlib, os, signal, sys\n"
+            f"*way, name = {path.split('.')!r}\n"
+            f"owner = functools.reduce(getattr, way, importlib.import_module({module!r}))\n"
+            "real = getattr(owner, name)\n"
             "def deadly(*arguments):\n"
             f"    if not {stage!r}: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    answer = real(*arguments)\n"
             f"    if {stage!r} in arguments: os.kill(os.getpid(), signal.SIGKILL)\n"
             "    return answer\n"
-            f"setattr(module, {name!r}, deadly)\n"
+            "setattr(owner, name, deadly)\n"
             "from reconciler.cli import run\n"
             "sys.exit(run(sys.argv[1:]))\n"
         )
