@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -149,3 +150,61 @@ def test_cancelled_while_it_is_watched_goes_back(front: Front, wait_until: WaitU
         assert load.report().seen["web v1"] == seen
     assert load.report().failures == []
     assert front.shop.history("web")[0]["outcome"] == "cancelled"
+
+    front.declare("v2")
+    front.killed("end switch")
+    front.shop.run("cancel", "web")
+    assert front.shop.history("web")[0]["outcome"] == "cancelled"
+    assert front.versions == ["v0"]
+    assert front.answer() == "web v0"
+
+
+def test_proxy_killed_in_the_middle(front: Front, wait_until: WaitUntil) -> None:
+    front.declare("v0")
+    front.apply()
+    front.declare("v1", rollout={"watch": "2s"})
+    applying = front.shop.start("apply", "-q")
+    wait_until(lambda: front.answer() == "web v1", timeout=20)
+    front.kill_proxy()
+    wait_until(lambda: front.answer() == "web v1", timeout=2)
+    applying.communicate(timeout=60)
+    assert applying.returncode == 0
+    assert front.versions == ["v1"]
+    assert front.answer() == "web v1"
+
+
+def test_canary_forth_and_back_by_its_errors(front: Front) -> None:
+    rollout = {"strategy": "canary", "steps": ["50%"], "pause": "1s"}
+    health = {"tcp": 9000, "timeout": "5s"}
+    front.declare("v0", rollout=rollout, health=health)
+    front.apply()
+    with front.load(clients=4, pause=0.05) as load:
+        front.declare("v1", rollout=rollout, health=health)
+        assert front.apply().outcome == "succeeded"
+    assert load.report().failures == []
+    assert load.report().seen.keys() == {"web v0", "web v1"}
+    with front.load(clients=4, pause=0.05) as load:
+        front.declare("v2", "errors", rollout=rollout, health=health)
+        ended = front.apply()
+    assert ended.outcome == "rolled_back"
+    assert re.search(r"at 50% of the traffic \d+ of \d+ requests failed", ended.reason)
+    assert front.versions == ["v1"]
+    assert front.answer() == "web v1"
+    assert {"500: oops" in text for text in load.report().failures} == {True}
+
+
+def test_replicas_behind_the_proxy(front: Front, wait_until: WaitUntil) -> None:
+    front.declare("v0", replicas=2)
+    front.apply()
+    with front.load(clients=8, pause=0.05) as load:
+        front.declare("v1", replicas=2)
+        assert front.apply().outcome == "succeeded"
+        front.declare("v1", replicas=1)
+        assert front.apply().outcome == "succeeded"
+        front.declare("v2", "port", replicas=2)
+        assert front.apply().outcome == "rolled_back"
+        before = load.report().answers
+        wait_until(lambda: load.report().answers > before + 20)
+    assert front.versions == ["v1"]
+    assert load.report().failures == []
+    assert load.report().seen.keys() == {"web v0", "web v1"}

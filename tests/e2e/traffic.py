@@ -1,11 +1,13 @@
 """A project whose app `web` is reached through the proxy, by HTTP and by TCP.
 
 Version VERSION answers `web VERSION`. Its health check is a file that the tests can take away, and
-MODE says how it is broken: `exit` ends at once, `port` listens elsewhere.
+MODE says how it is broken: `exit` ends at once, `port` listens elsewhere, `errors` answers 500.
 """
 
 from __future__ import annotations
 
+import http.client
+import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -17,6 +19,7 @@ from reconciler.engine.reconcile import run_pass
 from reconciler.engine.wiring import open_tools
 from reconciler.engine.worker import Workers
 from reconciler.events import Event
+from reconciler.host.labels import LABEL_PROXY
 from reconciler.spec.loader import load_spec
 from reconciler.state.records import Deployment
 from tests.e2e.conftest import Shop
@@ -26,7 +29,7 @@ from tests.support.load import Load
 
 DOMAIN = "shop.example.com"
 FILES = {
-    "Dockerfile": 'FROM busybox:stable\nCOPY start lines /bin/\nCMD ["start"]\n',
+    "Dockerfile": 'FROM busybox:stable\nCOPY start lines errors /bin/\nCMD ["start"]\n',
     "start": """\
 #!/bin/sh
 trap 'exit 0' TERM
@@ -36,11 +39,21 @@ mkdir -p /www/$VERSION
 printf 'web %s' $VERSION >/www/$VERSION/index.html
 touch /www/$VERSION/healthz
 nc -ll -p 9000 -e /bin/lines &
-httpd -p ${HTTP:-8000} -h /www/$VERSION
+if [ "$MODE" = errors ]; then
+    nc -ll -p 8000 -e /bin/errors &
+else
+    httpd -p ${HTTP:-8000} -h /www/$VERSION
+fi
 while :; do sleep 1 & wait $!; done
 """,
     "lines": '#!/bin/sh\nwhile read -r line; do echo "web $VERSION $line"; done\n',
+    "errors": """\
+#!/bin/sh
+while read -r line && [ "${#line}" -gt 1 ]; do :; done
+printf 'HTTP/1.1 500 Oops\\r\\nConnection: close\\r\\nContent-Length: 4\\r\\n\\r\\noops'
+""",
 }
+HEALTH = {"http": {"port": 8000, "path": "/healthz"}, "timeout": "1s"}
 QUICK = {"drain": "3s", "watch": "0.4s"}
 
 
@@ -52,7 +65,7 @@ class Front:
         self.shop = shop
         self.http, self.tcp = free_ports(2)
         shop.repo.commit(FILES)
-        for name in ("start", "lines"):
+        for name in ("start", "lines", "errors"):
             (shop.repo.path / name).chmod(0o755)
         shop.repo.commit(FILES)
         shop.top = {"proxy": {"http": self.http, "address": "127.0.0.1"}}
@@ -69,9 +82,8 @@ class Front:
                 "tcp": {"listen": self.tcp, "port": 9000},
             },
             volumes=["./www:/www"],
-            health={"http": {"port": 8000, "path": "/healthz"}, "timeout": "1s"},
             rollout={**QUICK, **(rollout or {})},
-            **fields,
+            **{"health": HEALTH, **fields},
         )
 
     def apply(self) -> Deployment:
@@ -140,6 +152,22 @@ class Front:
         url = f"http://{DOMAIN}:{self.http}/"
         with Load(http=[url], tcp=[self.tcp], expect="web v", **settings) as load:
             yield load
+
+    def answer(self) -> str:
+        """What the domain answers now; how it fails, if it does."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=5)
+        try:
+            connection.request("GET", "/", headers={"Host": DOMAIN})
+            return connection.getresponse().read().decode()
+        except (OSError, http.client.HTTPException) as error:
+            return repr(error)
+        finally:
+            connection.close()
+
+    def kill_proxy(self) -> None:
+        """-9, as the kernel does when memory runs out."""
+        (proxy,) = self.shop.engine.containers(f"{LABEL_PROXY}={self.shop.project}")
+        os.kill(self.shop.engine.inspect(proxy["Id"])["State"]["Pid"], signal.SIGKILL)
 
     @property
     def versions(self) -> list[str]:
