@@ -233,7 +233,8 @@ class Daemon:
         self._messenger.end()
         handed = self._pool.hand_over(max(0.5, deadline - time.monotonic() - 1.0))
         passed = self._loop.end(max(0.1, deadline - time.monotonic()))
-        self._log.log("info", "stopped", "the rest is for the next start" if handed else "in haste")
+        how = "in order" if handed else "in haste: what still runs is resumed by the next start"
+        self._log.log("info", "stopped", f"stopped {how}")
         return handed and passed
 
     # -- connections -------------------------------------------------------------------------
