@@ -122,7 +122,8 @@ def _describe_stage(data: Mapping[str, object]) -> tuple[Level, str]:
     status = data.get("status", "")
     level: Level = "warning" if status == "failed" else "info"
     seconds = data.get("seconds")
-    took = f" in {seconds:.2f}s" if isinstance(seconds, int | float) and status != "skipped" else ""
+    timed = isinstance(seconds, int | float) and status in ("done", "failed")
+    took = f" in {seconds:.2f}s" if timed else ""
     return level, f"{data.get('stage', '')} {status}{took}"
 
 
