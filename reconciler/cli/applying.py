@@ -129,11 +129,26 @@ def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, wait
             click.echo(f"  → {action.todo}")
     if done.front.causes and not options.quiet:
         click.echo(f"proxy: corrected: {', '.join(done.front.causes)}")
-    if not rows and not _unsettled(done) and not options.quiet:
+    if options.quiet:
+        return
+    for action in (later := _later(done, waited=waited)):
+        click.echo(f"{action.app}: {action.kind}: {action.cause}")
+    if not rows and not _unsettled(done):
         recorded = [a for a in done.snapshot.plan.actions if a.kind in ("record", "clean")]
         for action in recorded:
             click.echo(f"{action.app}: {action.kind}: {action.cause}")
-        click.echo("Nothing to deploy." if recorded else "Nothing to do.")
+        click.echo("Nothing to deploy." if recorded or later else "Nothing to do.")
+
+
+def _later(done: Pass, *, waited: bool) -> list[Action]:
+    """What comes by itself: when a window opens, a pause ends, or a dependency is there."""
+    actions = done.snapshot.plan.actions
+    return [
+        action
+        for action in actions
+        if (action.lasting and action.kind not in UNSETTLED)
+        or (action.kind == "wait" and action.after and not waited)
+    ]
 
 
 def _unsettled(done: Pass) -> list[Action]:

@@ -82,3 +82,14 @@ def test_apply_deploys_a_dependency_first_and_its_dependant_goes_on_by_itself(sh
     shop.apply()
     assert "A=1" in shop.engine.inspect(shop.container_id("api"))["Config"]["Env"]
     assert shop.status("api")["held_back"] == ""
+
+
+def test_apply_says_what_waits_for_a_window(shop: Shop) -> None:
+    shop.app(windows=[{"deny": "* * * * *", "for": "1h"}])
+    done = shop.apply()
+    assert "Nothing to do." not in done.out
+    assert shop.history() == []
+    assert shop.apply("--quiet").out == ""
+    assert shop.status()["held_back"]
+    assert shop.run("deploy", "api").code == 0
+    assert shop.history()[0]["cause"].endswith("outside its windows")
