@@ -109,16 +109,7 @@ def _notify(tools: Tools, loaded: LoadedSpec, done: Pass) -> None:
 
 def _summarise(options: Options, done: Pass, rows: Sequence[Deployment], *, waited: bool) -> None:
     for row in rows:
-        end = row.outcome or row.status
-        took = f" in {row.finished_at - row.queued_at:.1f}s" if row.finished_at else ""
-        click.echo(f"{row.app}: {row.kind} {colour(end)}{took}: {row.cause}")
-        if row.reason and waited:
-            click.echo(f"  reason: {row.reason}")
-            if row.todo:
-                click.echo(f"  → {row.todo}")
-            click.echo(f"  log:    reconcile logs {row.app.partition('/')[2]}")
-        if not waited:
-            click.echo(f"  deployment {row.id}")
+        _print_row(row, waited=waited)
     for trouble in done.front.troubles:
         click.echo(f"proxy: {colour('error', 'failed')}: {trouble}")
     for action in _unsettled(done):
@@ -149,6 +140,19 @@ def _later(done: Pass, *, waited: bool) -> list[Action]:
         if (action.lasting and action.kind not in UNSETTLED)
         or (action.kind == "wait" and action.after and not waited)
     ]
+
+
+def _print_row(row: Deployment, *, waited: bool) -> None:
+    end = row.outcome or row.status
+    took = f" in {row.finished_at - row.queued_at:.1f}s" if row.finished_at else ""
+    click.echo(f"{row.app}: {row.kind} {colour(end)}{took}: {row.cause}")
+    if row.reason and waited:
+        click.echo(f"  reason: {row.reason}")
+        if row.todo:
+            click.echo(f"  → {row.todo}")
+        click.echo(f"  log:    reconcile logs {row.app.partition('/')[2]}")
+    if not waited:
+        click.echo(f"  deployment {row.id}")
 
 
 def _unsettled(done: Pass) -> list[Action]:
