@@ -95,11 +95,7 @@ class HaProxy:
                 raise DeployError(
                     "the proxy has no route to it", app=app, todo="Run `reconcile apply` first."
                 )
-            wanted = with_servers(record, app, servers)
-            if structure_hash(wanted) != structure_hash(record):
-                running.reload(record, wanted, job)  # there was no free slot
-            else:
-                running.tell(record, wanted, [app])
+            running.change_servers(record, with_servers(record, app, servers), app, job)
 
     def look(self, app: str) -> tuple[ServerState, ...]:
         """Its servers, with their sessions in all workers."""
@@ -108,9 +104,8 @@ class HaProxy:
         sections = backends(record, app)
         if not sections:
             return ()
+        began = time.time() - running.control.await_answer().uptime
         stats = running.control.stats(sections)
-        info = running.control.info()
-        began = time.time() - info.uptime if info else 0.0
         everywhere = [*stats, *running.old_stats(sections)]
         return tuple(
             ServerState(
@@ -132,6 +127,7 @@ class HaProxy:
             if gone:
                 sections = backends(record, app)
                 running.files.save(without(record, app, containers), this_host())
+                running.control.await_answer()
                 running.control.tell(free_commands(sections, [slot.number for slot in gone]))
                 _end_sessions(running, sections, [slot.server for slot in gone])
 

@@ -36,7 +36,7 @@ from reconciler.spec.routes import ProxySettings
 
 LOG_LINES = 8
 _ROOT_CAPABILITIES = ("NET_BIND_SERVICE",)
-_USER_CAPABILITIES = ("NET_BIND_SERVICE", "DAC_OVERRIDE", "CHOWN")
+_USER_CAPABILITIES = ("NET_BIND_SERVICE", "DAC_OVERRIDE", "CHOWN", "FOWNER")
 """Where the state belongs to another user than root, its files have to be read, and the sockets
 given to that user."""
 

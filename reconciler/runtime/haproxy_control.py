@@ -19,6 +19,8 @@ from reconciler.runtime.proxy import Counters
 from reconciler.values import frozen
 
 ANSWER_SECONDS = 5.0
+RESTART_SECONDS = 3.0
+TODO = "Run `reconcile apply`, which starts the proxy again."
 PAUSE_SECONDS = 0.01
 
 
@@ -57,6 +59,17 @@ class Control:
             if "Uptime_sec" in found:
                 return Info(found.get("description", ""), float(found["Uptime_sec"]))
         return None
+
+    def await_answer(self) -> Info:
+        """One that starts again in this moment is waited for. Raises `EngineUnavailable`."""
+        deadline = time.monotonic() + RESTART_SECONDS
+        while time.monotonic() < deadline:
+            info = self.info()
+            if info is not None:
+                return info
+            time.sleep(PAUSE_SECONDS)
+        self._ask("show info")
+        raise EngineUnavailable("the proxy doesn't say how it is", todo=TODO)
 
     def await_info(self, description: str, timeout: float) -> bool:
         """Whether a worker with this description answers within so many seconds."""
@@ -132,7 +145,7 @@ class Control:
         except OSError as error:
             raise EngineUnavailable(
                 f"the proxy doesn't answer: {error.strerror or error}",
-                todo="Run `reconcile apply`, which starts it again.",
+                todo=TODO,
             ) from error
 
 

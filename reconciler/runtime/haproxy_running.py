@@ -30,10 +30,12 @@ from reconciler.runtime.haproxy_servers import commands, with_bases
 from reconciler.runtime.proxy_record import Record
 
 START_SECONDS = 15.0
-RESTART_SECONDS = 5.0
 RETIRE_SECONDS = 0.5
 TRIES = 2
 """So often the engine may start a proxy again before it counts as refused."""
+
+_HARMLESS = "Failed to get the sockets from the old process"
+"""Said by a proxy without one before it."""
 
 
 class Running:
@@ -61,16 +63,10 @@ class Running:
 
     def tell(self, record: Record, wanted: Record, apps: Iterable[str]) -> bool:
         """Write `wanted` down, and tell the proxy what differs in the servers of `apps`; whether
-        anything did. A proxy that starts again in this moment is waited for."""
+        anything did. Raises `EngineUnavailable` while the proxy doesn't answer."""
         apps = list(apps)
         sections = {name for app in apps for name in backends(wanted, app)}
-        try:
-            stats = self.control.stats(sections)
-        except EngineUnavailable:
-            self.files.save(wanted, this_host())
-            if not self.control.await_info(structure_hash(wanted), RESTART_SECONDS):
-                raise
-            stats = self.control.stats(sections)
+        stats = self.control.stats(sections)
         based = with_bases(record, wanted, stats, time.time())
         if based != record:
             self.files.save(based, this_host())
@@ -83,6 +79,17 @@ class Running:
                     todo="Run `reconcile apply`, which corrects the proxy first.",
                 )
         return bool(todo)
+
+    def change_servers(self, record: Record, wanted: Record, app: str, job: Job) -> None:
+        """For a rollout, which doesn't wait for the next pass when the proxy is just gone."""
+        try:
+            if structure_hash(wanted) != structure_hash(record):
+                self.reload(record, wanted, job)  # there was no free slot
+            else:
+                self.tell(record, wanted, [app])
+        except EngineUnavailable as error:
+            job.log(f"{error.what}; it is started again")
+            self.replace(record, wanted, job)
 
     def reload(self, record: Record, wanted: Record, job: Job) -> None:
         """New workers with `wanted`."""
@@ -162,7 +169,7 @@ class Running:
 
 def refusal(said: str) -> DeployError:
     """What HAProxy said, with what to do."""
-    alerts = [line for line in said.splitlines() if "[ALERT]" in line]
+    alerts = [one for one in said.splitlines() if "[ALERT]" in one and _HARMLESS not in one]
     taken = next((line for line in alerts if "cannot bind" in line), "")
     if taken:
         where = taken.rpartition("[")[2].partition("]")[0]
