@@ -16,10 +16,15 @@ from reconciler.host.engine import Engine
 from tests.builder.conftest import MakeRecipe, Watched, make_backend
 from tests.support import system
 from tests.support.engine import PrivateEngine
+from tests.support.gate import Gate
+
+
+def running(command: str) -> str:
+    return f"FROM busybox:stable\nRUN echo begun; {command}\nRUN echo finished\n"
 
 
 def sleeping(seconds: str) -> str:
-    return f"FROM busybox:stable\nRUN echo begun; sleep {seconds}\nRUN echo finished\n"
+    return running(f"sleep {seconds}")
 
 
 def unique_sleep() -> str:
@@ -90,21 +95,22 @@ def test_cancel_while_the_context_is_sent(
 
 
 def test_cancel_of_one_leaves_the_other(backend: Backend, make_recipe: MakeRecipe) -> None:
-    first, second = Watched(), Watched()
+    first, second, gate = Watched(), Watched(), Gate()
     with ThreadPoolExecutor() as pool:
         doomed = start(pool, backend, make_recipe(sleeping("61"), name="one"), first)
-        living = start(pool, backend, make_recipe(sleeping("2"), name="two"), second)
+        living = start(pool, backend, make_recipe(running(gate.command), name="two"), second)
         first.job.cancel.cancel(Cancelled("one of two"))
         with pytest.raises(Cancelled):
             doomed.result(10)
+        gate.open()
         assert living.result(30).startswith("sha256:")
     assert any(line.endswith("finished") for line in second.lines)
 
 
 def test_cancel_of_one_of_two_equal_builds(backend: Backend, make_recipe: MakeRecipe) -> None:
     """BuildKit runs a step that both have in common once."""
-    first, second = Watched(), Watched()
-    recipe = make_recipe(sleeping(f"2.{secrets.randbelow(10**8)}"))
+    first, second, gate = Watched(), Watched(), Gate()
+    recipe = make_recipe(running(gate.command))
     with ThreadPoolExecutor() as pool:
         doomed = start(pool, backend, recipe, first)
         living = pool.submit(backend.build, recipe, second.job)
@@ -112,6 +118,7 @@ def test_cancel_of_one_of_two_equal_builds(backend: Backend, make_recipe: MakeRe
         first.job.cancel.cancel(Cancelled("one of two"))
         with pytest.raises(Cancelled):
             doomed.result(10)
+        gate.open_until(living.done)
         assert living.result(30).startswith("sha256:")
 
 

@@ -7,7 +7,6 @@ import http.client
 import io
 import json
 import os
-import secrets
 import signal
 import subprocess
 import sys
@@ -23,7 +22,6 @@ import pytest
 import yaml
 
 from reconciler.cli import run as reconcile
-from tests.support import system
 from tests.support.engine import PrivateEngine
 from tests.support.gitrepo import GitRepo
 
@@ -36,27 +34,6 @@ CMD ["httpd", "-f", "-p", "8000", "-h", "/www"]
 """
 
 HEALTH = {"http": {"port": 8000, "path": "/"}, "timeout": "20s"}
-
-
-class Gate:
-    """A step of a build that goes on when the test says so."""
-
-    def __init__(self) -> None:
-        self._sleep = f"sleep {100_000 + secrets.randbelow(10**8)}"
-        self.step = f"RUN {self._sleep} || true\n"
-
-    def open(self) -> None:
-        """Let the build that is at this step, or will be within seconds, go on."""
-        system.wait_until(self._release, 20, f"a build at {self.step}")
-
-    def open_until(self, ended: Callable[[], object]) -> None:
-        """Let every build that comes to this step go on, until something has happened."""
-        system.wait_until(lambda: (self._release(), ended())[1], 30)
-
-    def _release(self) -> list[int]:
-        asleep = [pid for pid in system.pids() if system.command_line(pid).strip() == self._sleep]
-        system.kill_all(asleep)
-        return asleep
 
 
 @dataclass(frozen=True)

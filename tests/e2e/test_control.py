@@ -19,7 +19,8 @@ from reconciler.engine import control
 from reconciler.engine.wiring import open_tools
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
-from tests.e2e.conftest import DOCKERFILE, Gate, Shop, command_lines
+from tests.e2e.conftest import DOCKERFILE, Shop, command_lines
+from tests.support.gate import Gate
 
 WaitUntil = Callable[..., Any]
 IGNORES_TERM = DOCKERFILE.replace("STOPSIGNAL SIGKILL\n", "").replace(

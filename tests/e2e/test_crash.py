@@ -21,8 +21,9 @@ from reconciler.host.owner import current_owner
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Request
 from reconciler.state.store import Store
-from tests.e2e.conftest import DOCKERFILE, Gate, Shop
+from tests.e2e.conftest import DOCKERFILE, Shop
 from tests.support.engine import PrivateEngine
+from tests.support.gate import Gate
 from tests.support.gitrepo import GitRepo
 
 WaitUntil = Callable[..., Any]

@@ -10,8 +10,9 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.conftest import DOCKERFILE, Gate, Shop, answers
+from tests.e2e.conftest import DOCKERFILE, Shop, answers
 from tests.support.engine import PrivateEngine
+from tests.support.gate import Gate
 
 Wait = Callable[..., Any]
 
