@@ -2,6 +2,10 @@
 
 An event only asks for a pass, which sees what is there. After each (new) connection one is asked
 for as well, as something may have happened before it.
+
+The engine tells of a container's end, and of a pause, a moment before its list shows them; an
+inspection of the container waits for that moment to be over. Without one, a pass would see all
+well, and nothing would ask for the next.
 """
 
 from __future__ import annotations
@@ -9,36 +13,50 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Literal
 
 from reconciler.daemon.loop import Wish
 from reconciler.daemon.reports import Reports
 from reconciler.errors import EngineUnavailable, Interrupted, Stopped
 from reconciler.host.engine import Engine, Request
 from reconciler.host.job import Job
-from reconciler.host.labels import LABEL_APP, LABEL_PROJECT, LABEL_PROXY
+from reconciler.host.labels import (
+    LABEL_APP,
+    LABEL_DEPLOYMENT,
+    LABEL_PROJECT,
+    LABEL_PROXY,
+    LABEL_TASK,
+)
 from reconciler.host.stream import Refusal, stream
 
 ACTIONS = ("die", "oom", "destroy", "stop", "start", "pause", "unpause", "health_status")
+EARLY = ("die", "pause")
+"""Those that the engine tells of before its list shows them."""
+
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+
+Concern = Literal["", "news", "serving"]
+"""What a container's events are to us: our own doing, or news; `serving` if it shall run."""
 
 
 class EngineEvents:
-    """Asks for a pass whenever a container of an app changes that is `concerned`: one of this
-    project that no deployment works on right now, as those events are its own doing.
+    """Asks for a pass whenever a container changes that is of `concern`, by its app and the
+    deployment that it is from.
     """
 
     def __init__(
         self,
         engine: Engine,
         ask: Callable[[Wish], None],
-        concerned: Callable[[str], bool],
+        concern: Callable[[str, str], Concern],
         reports: Reports,
     ) -> None:
         self._engine = engine
         self._ask = ask
-        self._concerned = concerned
+        self._concern = concern
         self._reports = reports
+        self._ended: dict[str, str] = {}
         self._job = Job()
         self._thread: threading.Thread | None = None
 
@@ -78,15 +96,27 @@ class EngineEvents:
         return tell
 
     def _take(self, message: dict[str, Any]) -> None:
-        attributes = message.get("Actor", {}).get("Attributes", {})
-        app, action = attributes.get(LABEL_APP, ""), str(message.get("Action", ""))
+        actor, action = message.get("Actor", {}), str(message.get("Action", ""))
+        container, attributes = str(actor.get("ID", "")), actor.get("Attributes", {})
         if proxy := attributes.get(LABEL_PROXY, ""):
-            self._ask(Wish(f"{proxy}: proxy {action}"))
-        if not app or not self._concerned(app):
-            return  # the end of its deployment asks for a pass
-        if action == "stop":
+            self._look(container, action, f"{proxy}: proxy {action}")
+        app, deployment = attributes.get(LABEL_APP, ""), attributes.get(LABEL_DEPLOYMENT, "")
+        if not app or LABEL_TASK in attributes:
+            return
+        if action == "stop" and self._ended.get(app) == container:
             self._hint(app)
-        self._ask(Wish(f"{app}: container {action}"))
+        concern = self._concern(app, deployment)
+        if not concern:
+            return  # the end of its deployment asks for a pass
+        if action == "die" and concern == "serving":
+            self._ended[app] = container
+        self._look(container, action, f"{app}: container {action}")
+
+    def _look(self, container: str, action: str, cause: str) -> None:
+        if action in EARLY:
+            with suppress(EngineUnavailable):  # it may be gone altogether; the list shows that
+                self._engine.get(f"/containers/{container}/json")
+        self._ask(Wish(cause))
 
     def _hint(self, app: str) -> None:
         name = app.partition("/")[2]

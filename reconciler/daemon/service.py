@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.daemon import systemd
 from reconciler.daemon.clockwork import Clockwork
-from reconciler.daemon.engine_events import EngineEvents
+from reconciler.daemon.engine_events import Concern, EngineEvents
 from reconciler.daemon.file_watch import FileWatch, watched_of
 from reconciler.daemon.logs import DaemonLog, Format, make_listener
 from reconciler.daemon.loop import Loop, Wish
@@ -171,7 +172,7 @@ class Daemon:
         self._loop = Loop(lambda wishes: self._passes.run(wishes, self._after))
         self._pool = Pool(tools, self._ended)
         self._files = FileWatch(self.ask, self._reports)
-        self._events = EngineEvents(tools.engine, self.ask, self._concerns, self._reports)
+        self._events = EngineEvents(tools.engine, self.ask, self._concern, self._reports)
         self._clock = Clockwork(self.ask, settings.interval)
         self._messenger = Messenger(tools)
         self._server: RunningServer | None = None
@@ -269,11 +270,21 @@ class Daemon:
             self._reports.say("state", f"an end can't be written down: {end}", app=app)
         self.ask(Wish(f"{app}: deployment ended"))
 
-    def _concerns(self, app: str) -> bool:
-        """Whether a container's event may be news: not of our own doing, nor of another project."""
+    def _concern(self, app: str, deployment: str) -> Concern:
+        """While one deployment is at work, only the container that it has started is news: what
+        happens to those of before is its own doing. One of a suspended app isn't `serving`."""
         spec = self._passes.spec
-        ours = spec is None or app.startswith(f"{spec.spec.project}/")
-        return ours and not self.tools.store.unfinished(app)
+        if spec is not None and not app.startswith(f"{spec.spec.project}/"):
+            return ""
+        store = self.tools.store
+        try:
+            rows, row = store.unfinished(app), store.find_app(app)
+        except (ReconcilerError, sqlite3.Error):
+            return "news"  # the state is locked, or its disk is full: that may pass
+        if rows:
+            return "news" if any(one.id == deployment for one in rows) else ""
+        shall_run = row and row.serving == deployment and row.hold_kind != "suspended"
+        return "serving" if shall_run else "news"
 
     def _sweep(self) -> None:
         try:

@@ -7,7 +7,8 @@ for an upgrade (attach, exec, BuildKit's session); from there on the connection 
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +30,7 @@ class Recorder:
         self._upstream = upstream
         self._listener = socket.socket(socket.AF_UNIX)
         self._open: set[socket.socket] = set()
+        self._away = False
         self._threads: list[threading.Thread] = []
 
     @property
@@ -37,6 +39,20 @@ class Recorder:
 
     def clear(self) -> None:
         self.requests.clear()
+
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """For the block the engine is gone to whoever asks here: every connection ends at once."""
+        self._away = True
+        self._cut()
+        try:
+            yield
+        finally:
+            self._away = False
+
+    def _cut(self) -> None:
+        for each in list(self._open):
+            _shut(each, socket.SHUT_RDWR)
 
     def __enter__(self) -> "Recorder":
         self._listener.bind(str(self.socket))
@@ -50,8 +66,8 @@ class Recorder:
         value: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        for each in (self._listener, *list(self._open)):
-            _shut(each, socket.SHUT_RDWR)
+        _shut(self._listener, socket.SHUT_RDWR)
+        self._cut()
         for thread in self._threads:
             thread.join(10)
         self._listener.close()
@@ -73,6 +89,8 @@ class Recorder:
     def _serve(self, client: socket.socket) -> None:
         with client, socket.socket(socket.AF_UNIX) as server:
             self._open.update((client, server))
+            if self._away:
+                _shut(client, socket.SHUT_RDWR)
             try:
                 server.connect(str(self._upstream))
                 answers = self._start(_pump, server, client)
