@@ -20,7 +20,7 @@ from reconciler.api import health, hooks, streams
 from reconciler.api.actions import MUTATIONS
 from reconciler.api.backend import Backend
 from reconciler.api.description import describe, plain_docs
-from reconciler.api.doors import METHODS, plain_endpoint, refusal_response, trpc_endpoint
+from reconciler.api.doors import METHODS, Endpoint, plain_endpoint, refusal_response, trpc_endpoint
 from reconciler.api.errors import NotFound, WrongMethod
 from reconciler.api.limits import Front
 from reconciler.api.lookups import QUERIES
@@ -46,7 +46,7 @@ def create_app(backend: Backend, metrics: Metrics | None = None) -> FastAPI:
     )
     shell = Shell(backend)
     app.state.shell = shell
-    _add_procedures(app, shell)
+    direct = _add_procedures(app, shell)
     app.state.metrics = metrics = metrics or Metrics(backend.tools.store)
     for router in (
         hooks.make_router(shell, metrics),
@@ -56,11 +56,13 @@ def create_app(backend: Backend, metrics: Metrics | None = None) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ReconcilerError, _error)
-    app.add_middleware(Front, shell=shell)
+    app.add_middleware(Front, shell=shell, direct=direct)
     return app
 
 
-def _add_procedures(app: FastAPI, shell: Shell) -> None:
+def _add_procedures(app: FastAPI, shell: Shell) -> dict[tuple[str, str], Endpoint]:
+    """Their routes at both doors; the endpoints of the plain one by method and path."""
+
     def document(_call: Call) -> dict[str, Any]:
         return describe(app)
 
@@ -69,18 +71,17 @@ def _add_procedures(app: FastAPI, shell: Shell) -> None:
         dict[str, Any], document,
     )  # fmt: skip
     procedures = {one.name: one for one in (*MUTATIONS, *QUERIES, itself)}
+    direct: dict[tuple[str, str], Endpoint] = {}
     for procedure in procedures.values():
-        app.add_api_route(
-            f"/{procedure.name}",
-            plain_endpoint(shell, procedure),
-            methods=[METHODS[procedure.kind]],
-            **plain_docs(procedure),
-        )
+        method, path = METHODS[procedure.kind], f"/{procedure.name}"
+        direct[method, path] = endpoint = plain_endpoint(shell, procedure)
+        app.add_api_route(path, endpoint, methods=[method], **plain_docs(procedure))
     door = trpc_endpoint(shell, procedures)
     app.add_api_route("/api/trpc/{names}", door, methods=["GET", "POST"], include_in_schema=False)
     app.add_api_route(
         "/openapi.json", plain_endpoint(shell, itself), methods=["GET"], include_in_schema=False
     )
+    return direct
 
 
 def _path(request: Request) -> str:

@@ -8,10 +8,12 @@ import asyncio
 import logging
 import re
 import time
+from collections.abc import Mapping
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from reconciler.api.doors import refusal_response
+from reconciler.api.doors import Endpoint, refusal_response
 from reconciler.api.errors import Overloaded, TooLarge, TooSlow
 from reconciler.api.shell import Shell
 
@@ -27,11 +29,18 @@ log = logging.getLogger(__name__)
 
 
 class Front:
-    """The outermost part. `/api/application.one`, `//` and `/application.one` are one path."""
+    """The outermost part. `/api/application.one`, `//` and `/application.one` are one path.
 
-    def __init__(self, app: ASGIApp, shell: Shell) -> None:
+    `direct`: endpoints by method and path that are called from here. Finding the way to one of
+    them through the routes would cost as much as its answer.
+    """
+
+    def __init__(
+        self, app: ASGIApp, shell: Shell, direct: Mapping[tuple[str, str], Endpoint]
+    ) -> None:
         self._app = app
         self._shell = shell
+        self._direct = direct
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -50,7 +59,13 @@ class Front:
         try:
             if self._under_way > MOST_REQUESTS:
                 raise Overloaded("too many requests at once", todo="Try again in a moment.")
-            await self._app(scope, _limited(scope, receive), watched)
+            limited = _limited(scope, receive)
+            endpoint = self._direct.get((scope["method"], scope["path"]))
+            if endpoint is None:
+                await self._app(scope, limited, watched)
+            else:
+                response = await endpoint(Request(scope, limited))
+                await response(scope, limited, watched)
         except Exception as error:
             refusal = self._shell.refuse(error)
             if begun:

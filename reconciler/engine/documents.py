@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from reconciler.engine.front import FrontState
@@ -24,6 +25,7 @@ Document = dict[str, Any]
 MOST_LINES = 20
 
 
+@lru_cache(4096)
 def iso(seconds: float | None) -> str | None:
     """`2026-01-31T09:30:00.123Z`, or None."""
     if seconds is None:

@@ -100,7 +100,9 @@ class Deployment:
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Deployment:
         """From a row of `SELECT deployments.*`; columns that a newer version added are ignored."""
-        return cls(*(row[name] for name in _DEPLOYMENT_COLUMNS))
+        made = object.__new__(cls)  # one by one, setting fields is most of what a look-up takes
+        made.__dict__.update({name: row[name] for name in _DEPLOYMENT_COLUMNS})
+        return made
 
     @property
     def ended(self) -> bool:
