@@ -105,7 +105,7 @@ class Pool:
                 if self._closing:
                     return
             try:
-                version = self._data_version()
+                version = self._tools.store.version()
                 due = time.monotonic() - looked > ORPHAN_SECONDS
                 if wanted or due or version != seen:
                     looked = time.monotonic()
@@ -113,10 +113,6 @@ class Pool:
                     seen = version
             except (ReconcilerError, sqlite3.Error):
                 continue  # the state is locked, or its disk is full: that may pass
-
-    def _data_version(self) -> int:
-        """Changes when another connection has written."""
-        return int(self._tools.store.connection.execute("PRAGMA data_version").fetchone()[0])
 
     def _take_what_fits(self) -> None:
         while len(self._threads) < self.concurrency and not self._closing:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from reconciler.engine.desired import Policy
 from reconciler.engine.front import FrontState, settle_front
-from reconciler.engine.snapshot import Snapshot, take_snapshot
+from reconciler.engine.snapshot import Snapshot, renew_snapshot, take_snapshot
 from reconciler.host.job import Job
 from reconciler.host.lock import locked
 from reconciler.pipeline.tools import Tools
@@ -34,10 +34,14 @@ class Pass:
 def run_pass(tools: Tools, loaded: LoadedSpec, policy: Policy, trigger: str) -> Pass:
     """Plan, write down what needs no deployment, and ask for the deployments that are due.
 
-    Passes on one state directory run one after the other. Raises `Locked` after a minute.
+    Passes on one state directory act one after the other; nobody waits for another's hosts.
+    Raises `Locked` after a minute.
     """
+    version = tools.store.version()
+    snapshot = take_snapshot(tools, loaded, policy)
     with locked(tools.store.directory / "pass.lock", Job(), LOCK_SECONDS):
-        snapshot = take_snapshot(tools, loaded, policy)
+        if tools.store.version() != version:  # somebody acted meanwhile
+            snapshot = renew_snapshot(tools, loaded, policy, snapshot)
         front = settle_front(tools, loaded, snapshot.recorded, snapshot.observed)
         if not snapshot.plan.actions and not snapshot.plan.notes:
             return Pass(snapshot, (), (), front)

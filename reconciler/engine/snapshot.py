@@ -14,7 +14,7 @@ from reconciler.plan.actions import Plan
 from reconciler.plan.healing import CALM
 from reconciler.plan.planner import make_plan
 from reconciler.plan.renaming import follow_renames
-from reconciler.plan.states import InFlight, Observed, Recorded
+from reconciler.plan.states import Desired, InFlight, Observed, Recorded
 from reconciler.source.fanout import ask_all
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.recorded import read_recorded
@@ -48,11 +48,10 @@ def take_snapshot(
     Raises `EngineUnavailable` when the engine can't be observed; errors of single apps are
     `block` actions in the plan.
     """
-    project, apps = loaded.spec.project, loaded.spec.apps
-    names = [f"{project}/{name}" for name in apps]
+    project = loaded.spec.project
+    names = _names(loaded)
     now = datetime.fromtimestamp(tools.clock(), UTC)
-    scheduled = [name for name in names if apps[name.partition("/")[2]].schedule]
-    recorded = read_recorded(tools.store, project, (now - CALM).timestamp(), scheduled)
+    recorded = _read_recorded(tools, loaded, now)
     resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory)
     questions: dict[str, Callable[[], Any]] = {
         "observed": lambda: tools.runtime.observe(project),
@@ -62,8 +61,36 @@ def take_snapshot(
     for answer in answers.values():
         if isinstance(answer, ReconcilerError):
             raise answer
-    targets, observed = answers["targets"], answers["observed"]
-    desired = make_desired(loaded, targets, policy)
-    recorded, observed = follow_renames(desired, recorded, observed)
+    desired = make_desired(loaded, answers["targets"], policy)
+    return _snapshot(loaded, answers["targets"], desired, (recorded, answers["observed"]), now)
+
+
+def renew_snapshot(tools: Tools, loaded: LoadedSpec, policy: Policy, before: Snapshot) -> Snapshot:
+    """State and engine as they are now; no source is asked again."""
+    now = datetime.fromtimestamp(tools.clock(), UTC)
+    recorded = _read_recorded(tools, loaded, now)
+    observed = tools.runtime.observe(loaded.spec.project)
+    desired = make_desired(loaded, before.targets, policy)
+    return _snapshot(loaded, before.targets, desired, (recorded, observed), now)
+
+
+def _names(loaded: LoadedSpec) -> list[str]:
+    return [f"{loaded.spec.project}/{name}" for name in loaded.spec.apps]
+
+
+def _read_recorded(tools: Tools, loaded: LoadedSpec, now: datetime) -> Recorded:
+    apps = loaded.spec.apps
+    scheduled = [name for name in _names(loaded) if apps[name.partition("/")[2]].schedule]
+    return read_recorded(tools.store, loaded.spec.project, (now - CALM).timestamp(), scheduled)
+
+
+def _snapshot(
+    loaded: LoadedSpec,
+    targets: Mapping[str, Target],
+    desired: Desired,
+    states: tuple[Recorded, Observed],
+    now: datetime,
+) -> Snapshot:
+    recorded, observed = follow_renames(desired, *states)
     plan = make_plan(desired, recorded, observed, now)
     return Snapshot(targets, recorded, observed, plan, loaded.revision)

@@ -114,6 +114,10 @@ class Store:
                     connection.execute("ROLLBACK")
                 raise
 
+    def version(self) -> int:
+        """Another number, for this thread, whenever another one or another process has written."""
+        return int(self.connection.execute("PRAGMA data_version").fetchone()[0])
+
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """A read transaction: what is read inside belongs together. Keeps nobody from writing."""

@@ -13,6 +13,7 @@ import yaml
 
 from reconciler import queue
 from reconciler.engine import control
+from reconciler.engine.control import Words
 from reconciler.engine.desired import Policy
 from reconciler.engine.documents import status_document
 from reconciler.engine.reconcile import Pass, run_pass
@@ -24,6 +25,7 @@ from reconciler.host.owner import current_owner
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.facts import build_facts, run_facts
 from reconciler.plan.hashes import build_hash, run_hash
+from reconciler.plan.states import Observed
 from reconciler.queue import Ending, StageResult
 from reconciler.runtime.base import InstanceState, Workload
 from reconciler.spec.loaded import LoadedSpec
@@ -275,3 +277,26 @@ def test_recent_heals_outlast_retention(host: Host) -> None:
     flap(host)
     keep_to_retention(host.tools, host.tools.store.list_deployments("shop/api", 1)[0])
     assert host.plan().queued == ()
+
+
+# -- side by side ----------------------------------------------------------------------------
+
+
+def test_pass_that_waits_for_the_engine_or_a_host_keeps_nobody_from_deploying(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked for meanwhile counts: the same isn't asked for once more."""
+    (host.directory / "web").mkdir()
+    host.apps = {"web": {"source": {"path": "./web"}}}
+    observe, asked = host.runtime.observe, []
+
+    def slow(project: str) -> Observed:
+        if not asked:  # only the first time, and while the pass waits for this answer
+            asked.append(control.deploy(host.tools, host.load(), "shop/web", Words("by hand")))
+        return observe(project)
+
+    monkeypatch.setattr(host.runtime, "observe", slow)
+    done = host.plan()
+    assert done.queued == ()
+    assert done.on_their_way == (asked[0].id,)
+    assert [row.title for row in host.tools.store.list_deployments("shop/web")] == ["by hand"]
