@@ -37,11 +37,11 @@ COPY README.md LICENSE ./
 COPY reconciler reconciler
 RUN /opt/reconciler/bin/pip install --no-cache-dir --disable-pip-version-check ${PIP_OPTIONS} --no-deps .
 
-WORKDIR /
+# Where apps.yaml is looked for, unless RECONCILE_REPO says a repository.
+WORKDIR /etc/reconciler
 ENV PATH=/opt/reconciler/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/var/lib/reconciler \
-    RECONCILE_STATE_DIR=/var/lib/reconciler \
-    RECONCILE_FILE=/etc/reconciler/apps.yaml
+    RECONCILE_STATE_DIR=/var/lib/reconciler
 # True of one that leads and of one that stands by.
 HEALTHCHECK --interval=60s --timeout=20s --start-period=10s CMD ["reconcile", "doctor", "--quick"]
 # tini reaps what children of git and ssh leave behind.
