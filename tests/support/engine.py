@@ -282,11 +282,17 @@ class PrivateEngine:
                 self._delete(f"/volumes/{quote(entry['Name'])}?force=1")
 
     def _delete(self, path: str) -> None:
+        system.wait_until(lambda: self._is_deleted(path), 10, f"the end of {path}")
+
+    def _is_deleted(self, path: str) -> bool:
         try:
             self.request("DELETE", path)
         except OSError as error:
+            if "has active endpoints" in str(error):
+                return False  # a container that was removed just now leaves its network soon
             if " 404 " not in str(error):
                 raise
+        return True
 
 
 class DockerFailed(subprocess.CalledProcessError):
