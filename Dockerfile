@@ -41,8 +41,9 @@ RUN /opt/reconciler/bin/pip install --no-cache-dir --disable-pip-version-check $
 WORKDIR /etc/reconciler
 ENV PATH=/opt/reconciler/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     HOME=/var/lib/reconciler \
-    RECONCILE_STATE_DIR=/var/lib/reconciler
-# True of one that leads and of one that stands by.
+    RECONCILE_STATE_DIR=/var/lib/reconciler \
+    RECONCILE_READY_FILE=/run/reconcile-daemon
+# True of a daemon that leads and of one that stands by, and of no other.
 HEALTHCHECK --interval=60s --timeout=20s --start-period=10s CMD ["reconcile", "doctor", "--quick"]
 # tini reaps what children of git and ssh leave behind.
 ENTRYPOINT ["tini", "--", "reconcile"]

@@ -38,6 +38,7 @@ from reconciler.engine.reconcile import Pass
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import Interrupted, ReconcilerError
 from reconciler.host.job import Job
+from reconciler.host.ready import hold_ready
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
 from reconciler.spec.loaded import LoadedSpec
@@ -95,6 +96,7 @@ def run_daemon(open_it: Opener, settings: Settings) -> int:
 def _lead(state_dir: Path, job: Job, log: DaemonLog) -> Iterator[None]:
     def waiting(leader: str) -> None:
         log.log("info", "standby", f"standing by: {leader} leads on {state_dir}")
+        hold_ready()
         systemd.notify(ready=1, status=f"standing by for {leader}")
 
     with leading(state_dir, job, waiting):
@@ -263,6 +265,7 @@ class Daemon:
             self._metrics.pass_finished(seconds, ok)
         if not self._ready:
             self._ready = True
+            hold_ready()
             systemd.notify(ready=1)
 
     def _ended(self, app: str, end: Deployment | Exception | None) -> None:

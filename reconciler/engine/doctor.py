@@ -11,6 +11,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.process import Command, run_command
+from reconciler.host.ready import is_ready
 from reconciler.host.secrets import Secrets
 from reconciler.queue import is_orphan
 from reconciler.spec.loaded import LoadedSpec
@@ -45,7 +46,12 @@ def examine(state_dir: Path, loaded: LoadedSpec | None, now: float) -> Iterator[
 
 
 def examine_quickly(state_dir: Path) -> Iterator[Finding]:
-    """Only whether the engine answers and the state can be read: for a container's HEALTHCHECK."""
+    """Only whether the engine answers, the state can be read, and the daemon is ready where that is
+    asked for: for a container's HEALTHCHECK."""
+    if (ready := is_ready()) is not None:
+        text = "the daemon leads or stands by" if ready else "no daemon is ready here"
+        todo = "" if ready else "Wait, or look at its log."
+        yield Finding("ok" if ready else "error", "daemon", text, todo)
     yield from _guarded("engine", _ping)
     yield from _guarded("state", lambda: _readable(state_dir))
 

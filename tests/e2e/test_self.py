@@ -31,11 +31,12 @@ def add_daemon(shop: Shop, **env: str) -> None:
             "DOCKER_HOST": shop.engine.url,
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "PYTHONPATH": str(tree),
+            "RECONCILE_READY_FILE": "/ready",
             **env,
         },
         volumes=mounts,
         stop_grace_period="15s",
-        health={"stable": "500ms"},
+        health={"command": shop.command("doctor", "--quick"), "timeout": "20s"},
     )
 
 
@@ -61,6 +62,6 @@ def test_daemon_in_a_container_replaces_itself(shop: Shop, wait_until: Callable[
     row = newest("done")
     assert (row["trigger"], row["cause"]) == ("daemon", "env.LEVEL added")
 
-    shop.app("daemon", **{**shop.apps["daemon"], "command": ["sh", "-c", "exit 3"]})
+    shop.app("daemon", **{**shop.apps["daemon"], "command": ["sh", "-c", "sleep 1; exit 3"]})
     wait_until(lambda: newest("error"), timeout=40)
     assert only_daemon() == second
