@@ -1,6 +1,7 @@
-"""Containers on one Docker engine, strategy `recreate`: the old one stops, the new one starts.
+"""Containers on one Docker engine: new ones start, old ones go.
 
-What `deploy` does in this order, and what a crash behind each step leaves:
+Strategy `recreate`: the old one stops, then the new one starts. What `deploy` does in this order,
+and what a crash behind each step leaves:
 
     1  create the new container         old serves; a container that never started beside it
     2  rename the old to …-previous-…   old serves, marked as one that has to come back
@@ -17,6 +18,29 @@ other containers) is refused at 1. `deploy` again goes on where it ended, as eac
 what is there; `revert` removes the new one and, from 2 on, lets the old one serve again and takes
 its mark away last. One that still runs at that point may have been told to stop already, so it is
 restarted at once rather than left to end some seconds later.
+
+Strategies `blue-green` and `canary` (`Workload.beside`): the new one starts beside the old one.
+The steps between those of this module are the stages of the pipeline, which tells the proxy:
+
+    1  create the new container         old serves; a container that never started beside it
+    2  start it                         old serves and has the traffic; new runs, not verified
+       (health check; then 1, 2 and the check for each further replica)
+    3  switch: the proxy leads to new   new has the traffic, the old one finishes what it has;
+       (canary: in steps)               behind a step, both have their shares
+       (watch; post_deploy)             from the end of the last of these stages on, nothing goes
+                                        back any more
+    4  drain, drop the old              new serves, the old one runs without traffic
+    5  settle: stop and remove the old  new serves
+    6  rename the new to the app's name done
+
+Until 4 the old one is never touched, so going back is the switch to it, and removing the new one.
+Who is new and who is old is read from the label of the deployment; who shall have the traffic from
+the stages that the state has (`pipeline.traffic`). The next start says it again: forward from where
+the deployment was, or back when somebody asked it to stop. The proxy keeps what it was told last,
+also across its own death. A canary begins again with its first step.
+
+With `replicas` above 1, either happens to one container after the other (stage `replicas`), each
+verified before the next. Each has its number in a label and, from 2 on, in its name.
 
 The container that this very process runs in (`own`) is never stopped by `deploy`, as nobody would
 be left to go on: the new one starts beside it, and stands by. `revert` finds the old one untouched.

@@ -32,6 +32,8 @@ def test_examples_cover_the_common_cases():
     assert {"git-dockerfile", "monorepo", "prebuilt-image", "static-site", "private-registry"} <= (
         apps.keys()
     )
+    strategies = {name: app.strategy for name, app in apps["rollouts"].items()}
+    assert strategies == {"database": "recreate", "api": "blue-green", "web": "canary"}
     assert apps["git-dockerfile"]["api"].build.args == {"NODE_VERSION": "22.10"}
     assert all(isinstance(app.source, GitSource) for app in apps["monorepo"].values())
     assert apps["monorepo"]["api"].env["LOG_LEVEL"] == "debug"
