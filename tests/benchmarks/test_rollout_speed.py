@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from reconciler.engine.desired import Policy
+from reconciler.engine.reconcile import run_pass
+from reconciler.engine.wiring import open_tools
+from reconciler.engine.worker import Workers
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
+from reconciler.pipeline.tools import Tools
 from reconciler.runtime.haproxy import HaProxy
 from reconciler.runtime.proxy import Front, Route, Server
+from reconciler.spec.loader import load_spec
 from reconciler.spec.models import Expose
 from reconciler.spec.plain import from_plain
 from reconciler.spec.routes import ProxySettings
@@ -57,13 +63,21 @@ class BehindProxy(ByHand):
         return seconds
 
 
-def roll_out(shop: Shop, port: int, page: str) -> float:
-    """Seconds from the start of `apply` until the new version answers through the proxy."""
+def roll_out(shop: Shop, tools: Tools, port: int, page: str) -> float:
+    """Seconds from the commit until the new version answers through the proxy, for a process that
+    runs already, as the daemon does: its pass, and its workers."""
     began = time.perf_counter()
-    applying = subprocess.Popen(shop.command("apply", "-q"), env=shop.env())
-    wait_for(f"http://127.0.0.1:{port}/", page)
-    seconds = time.perf_counter() - began
-    assert applying.wait() == 0
+
+    def work() -> None:
+        (row,) = run_pass(tools, load_spec(shop.spec), Policy(), "benchmark").queued
+        Workers(tools, 1, [row.id]).run_to_end()
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        time.sleep(0.2)  # nothing is as fast as that, and asking takes a share of a core
+        wait_for(f"http://127.0.0.1:{port}/", page)
+        seconds = time.perf_counter() - began
+        working.result()
     return seconds
 
 
@@ -78,7 +92,9 @@ def ports(shop: Shop) -> Iterator[list[int]]:
     shop.engine.discard(f"{shop.project}hand")
 
 
-def test_commit_to_traffic(shop: Shop, ports: list[int], tmp_path: Path, compare: Compare) -> None:
+def test_commit_to_traffic(
+    shop: Shop, ports: list[int], docker_env: None, tmp_path: Path, compare: Compare
+) -> None:
     by_hand = BehindProxy(shop, tmp_path, ports[1])
     numbers = itertools.count()
 
@@ -87,9 +103,10 @@ def test_commit_to_traffic(shop: Shop, ports: list[int], tmp_path: Path, compare
         shop.repo.commit({"index.html": page})
         return page
 
-    sides = Sides(
-        lambda: roll_out(shop, ports[0], commit()),
-        lambda: by_hand.roll_out(commit()),
-    )
-    found = compare("commit to traffic", sides, lambda found: found.ratio < 1.2)
+    with open_tools(shop.state_dir) as tools:
+        sides = Sides(
+            lambda: roll_out(shop, tools, ports[0], commit()),
+            lambda: by_hand.roll_out(commit()),
+        )
+        found = compare("commit to traffic", sides, lambda found: found.ratio < 1.2)
     assert found.ratio < 1.2
