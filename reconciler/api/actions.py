@@ -72,8 +72,10 @@ def _newest(call: Call) -> LoadedSpec:
 
 
 def cancel(call: Call) -> Document:
-    """`application.cancelDeployment`: the one in progress; the old container serves on."""
-    control.cancel(call.backend.tools, find_app(call, call.given.applicationId))
+    """`application.cancelDeployment`: the one in progress, or about to be; the old container
+    serves on.
+    """
+    control.cancel_next(call.backend.tools, find_app(call, call.given.applicationId))
     return {"success": True, "message": "Deployment cancellation requested"}
 
 

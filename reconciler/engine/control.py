@@ -219,6 +219,16 @@ def cancel(tools: Tools, app: str) -> Stop:
     return Stop(_await_end(tools, row, CANCEL_PATIENCE_SECONDS) or _end_here(tools, row, reason))
 
 
+def cancel_next(tools: Tools, app: str) -> Stop:
+    """The same and, where nothing is in progress yet, the one that waits ends instead: to whoever
+    only sees the app's status, it runs.
+    """
+    stop = cancel(tools, app)
+    if stop.row is None and not queue.cancel_waiting(tools.store, tools.clock(), app=app):
+        return cancel(tools, app)  # it may have begun in between
+    return stop
+
+
 def kill(tools: Tools, app: str) -> Stop:
     """End it by force: its child processes are killed, and if its owner doesn't react, this
     process takes the deployment over and ends it.

@@ -126,6 +126,23 @@ def test_cancel_ends_the_one_in_progress(api: Api) -> None:
     assert one(api, "web")["applicationStatus"] == "running"
 
 
+def test_cancel_before_it_has_begun(api: Api) -> None:
+    api.post("application.deploy", applicationId="api")
+    assert api.post("application.cancelDeployment", applicationId="api").status_code == 200
+    assert one(api)["applicationStatus"] == "idle"
+    (row,) = api.get("deployment.all", applicationId="api").json()
+    assert (row["status"], row["outcome"]) == ("done", "cancelled")
+
+
+def test_cancel_leaves_what_waits_behind_the_one_in_progress(api: Api) -> None:
+    api.post("application.deploy", applicationId="api")
+    api.claim(owner=DEAD)
+    api.post("application.deploy", applicationId="api")
+    api.post("application.cancelDeployment", applicationId="api")
+    rows = api.get("deployment.all", applicationId="api").json()
+    assert [row["status"] for row in rows] == ["queued", "done"]
+
+
 def test_cancel_with_nothing_in_progress(api: Api) -> None:
     answer = api.post("application.cancelDeployment", applicationId="api")
     assert (answer.status_code, answer.json()["success"]) == (200, True)

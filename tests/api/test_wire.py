@@ -56,31 +56,31 @@ def test_errors_have_the_documented_shape(api: Api) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("body", "path"),
-    [
-        ("{}", ["applicationId"]),
-        ('{"applicationId": ""}', ["applicationId"]),
-        ('{"applicationId": 5}', ["applicationId"]),
-        ('{"applicationId": "api", "title": ["x"]}', ["title"]),
-        ('{"applicationId": "\\ud800"}', ["applicationId"]),
-        ("[]", []),
-        ('"api"', []),
-        ("{", []),
-        ('{"applicationId": NaN}', []),
-        ("[" * 100_000, []),
-        ("\xff", []),
-    ],
-)
-def test_input_that_makes_no_sense(api: Api, body: str, path: list[str]) -> None:
-    answer = api.client.post(
-        "/api/application.deploy", content=body.encode("latin-1"), headers={**api.headers, **JSON}
-    )
-    assert answer.status_code == 400
-    found = answer.json()
-    assert (found["message"], found["code"]) == ("Input validation failed", "BAD_REQUEST")
-    assert found["issues"][0]["path"] == path
-    assert found["issues"][0]["message"]
+NO_SENSE: list[tuple[str, list[str]]] = [
+    ("{}", ["applicationId"]),
+    ('{"applicationId": ""}', ["applicationId"]),
+    ('{"applicationId": 5}', ["applicationId"]),
+    ('{"applicationId": "api", "title": ["x"]}', ["title"]),
+    ('{"applicationId": "\\ud800"}', ["applicationId"]),
+    ("[]", []),
+    ('"api"', []),
+    ("{", []),
+    ('{"applicationId": NaN}', []),
+    ("[" * 100_000, []),
+    ("\xff", []),
+]
+
+
+def test_input_that_makes_no_sense(api: Api) -> None:
+    headers = {**api.headers, **JSON}
+    for text, path in NO_SENSE:
+        body = text.encode("latin-1")
+        answer = api.client.post("/api/application.deploy", content=body, headers=headers)
+        assert answer.status_code == 400, text[:50]
+        found = answer.json()
+        assert (found["message"], found["code"]) == ("Input validation failed", "BAD_REQUEST")
+        assert found["issues"][0]["path"] == path
+        assert found["issues"][0]["message"]
 
 
 def test_post_that_is_not_json(api: Api) -> None:
@@ -172,6 +172,40 @@ def test_trpc_batch(api: Api) -> None:
         headers=api.headers,
     )
     assert answer.json() == [{"result": {"data": {"json": {"success": True}}}}]
+
+
+def test_what_dokploys_command_line_does(api: Api) -> None:
+    """`dokploy auth`, `verify`, `project info`, `env pull`, `env push`, `app deploy`, `app logs`:
+    its requests (https://github.com/Dokploy/cli), and the fields that it reads.
+    """
+    key = api.tokens["admin"]
+    login = api.client.get(
+        "/api/trpc/user.get", headers={"x-api-key": key, "content-type": "application/json"}
+    )
+    assert login.status_code == 200
+    verified = api.client.post(
+        "/api/trpc/auth.verifyToken", json={}, headers={"Authorization": f"Bearer {key}"}
+    )
+    assert verified.json()["result"]["data"]["json"]
+    (project,) = api.get("trpc/project.all").json()["result"]["data"]["json"]
+    whole = trpc(api, "project.one", {"projectId": project["projectId"]})
+    (environment,) = whole["environments"]
+    kinds = ("applications", "compose", "mariadb", "mongo", "mysql", "postgres", "redis")
+    assert all(isinstance(environment[kind], list) for kind in kinds)
+    app = environment["applications"][0]
+    assert app["env"] == whole["applications"][0]["env"] == "LOG_LEVEL=info\n"
+    pushed = {"applicationId": app["applicationId"], "env": "LOG_LEVEL=debug\n"}
+    assert api.post("trpc/application.update", json=pushed).status_code == 200
+    deployed = {"applicationId": app["applicationId"]}
+    assert api.post("trpc/application.deploy", json=deployed).status_code == 200
+    one = trpc(api, "application.one", deployed)
+    assert (one["env"], one["applicationStatus"], one["serverId"]) == (
+        "LOG_LEVEL=debug\n",
+        "running",
+        None,
+    )
+    log = trpc(api, "deployment.readLogs", {"deploymentId": one["deployments"][0]["deploymentId"]})
+    assert isinstance(log, str)
 
 
 # -- limits ----------------------------------------------------------------------------------
