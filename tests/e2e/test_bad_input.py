@@ -29,7 +29,7 @@ BROKEN = {
     "option as a URL": (HEAD.replace("https://", "--upload-pack="), "apps.yaml:5:", "git"),
     "subdir outside": (HEAD.replace("git}", "git, subdir: ../up}"), "apps.yaml:5:", "subdir"),
     "include outside": ("include: [../*.yaml]\n" + HEAD, "apps.yaml:1:", "include"),
-    "two replicas": (HEAD + "    replicas: 2\n", "apps.yaml:6:", "replicas"),
+    "no replicas": (HEAD + "    replicas: 0\n", "apps.yaml:6:", "replicas"),
     "one port twice": (
         HEAD
         + '    ports: ["8080:80"]\n  web:\n    source: {image: nginx}\n    ports: ["8080:80"]\n',
@@ -51,11 +51,11 @@ def test_broken_spec_is_refused_with_its_place(shop: Shop, name: str) -> None:
     text, place, word = BROKEN[name]
     shop.spec.write_text(text)
     for command in ("validate", "plan", "apply", "status"):
+        assert not (shop.state_dir / "state.db").exists()
         done = shop.run(command)
         assert done.code == 78, done.out + done.err
         assert place in done.err
         assert word in done.err
-    assert not (shop.state_dir / "state.db").exists()
 
 
 def test_broken_spec_leaves_everything_running(serving: Shop) -> None:
@@ -183,7 +183,8 @@ def test_json_goes_to_stdout_alone(shop: Shop) -> None:
     shop.app()
     done = shop.apply("-o", "json")
     assert done.json["deployments"][0]["outcome"] == "succeeded"
-    assert shop.apply("-o", "json").json == {"changes": False, "actions": [], "deployments": []}
+    again = shop.apply("-o", "json").json
+    assert (again["changes"], again["actions"], again["deployments"]) == (False, [], [])
 
 
 def test_secret_that_is_no_text_blocks_its_app_alone(shop: Shop) -> None:
