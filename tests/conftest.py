@@ -35,6 +35,9 @@ restarting an engine that runs them, takes the stop timeout: give them `--stop-t
 `httpd -f`, which ends at once.
 
 Tests that ask for an engine or a registry get the marker `engine`, and need root.
+
+`--long` gives tests that do things at random, for some seconds, their full length; `--seed N`
+makes them do the same again.
 """
 
 import os
@@ -52,6 +55,11 @@ from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
 
 HOME = "RECONCILER_TEST_HOME"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="ten minutes for the soak test, not 25 s")
+    parser.addoption("--seed", type=int, default=0, help="what the soak test does is drawn from it")
 
 
 def _is_worker(config: pytest.Config) -> bool:

@@ -187,13 +187,20 @@ def _protected_deployments(store: Store, app: str) -> set[str]:
 
 
 def _forget_deployments(store: Store, rows: Iterable[Deployment]) -> None:
-    """Rows first, in one transaction; a log without a row is harmless, the other way isn't."""
+    """Rows first, in one transaction; a log without a row is harmless, the other way isn't.
+
+    What happened to an app between deployments is forgotten with the ones after it.
+    """
     rows = list(rows)
     ids = [(row.id,) for row in rows]
+    between = [(row.app, row.queued_at) for row in rows]
     with store.transaction() as connection:
         for table in ("stages", "events"):
             connection.executemany(f"DELETE FROM {table} WHERE deployment = ?", ids)  # noqa: S608
         connection.executemany("DELETE FROM deployments WHERE id = ?", ids)
+        connection.executemany(
+            "DELETE FROM events WHERE app = ? AND deployment = '' AND at < ?", between
+        )
     for row in rows:
         store.log_path(row.app, row.id).unlink(missing_ok=True)
 

@@ -12,13 +12,14 @@ import pytest
 import yaml
 
 from reconciler import queue
-from reconciler.engine import control
+from reconciler.engine import cleanup, control
 from reconciler.engine.control import Words
 from reconciler.engine.desired import Policy
 from reconciler.engine.documents import status_document
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import UsageError
+from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_RUN_HASH
 from reconciler.host.owner import current_owner
@@ -34,6 +35,7 @@ from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment
 from reconciler.testing import FakeContainer, FakeRuntime
+from tests.support.fake_engine import FakeEngine
 
 IMAGE = "sha256:" + "1" * 64
 START = 1_769_860_800.0  # 2026-01-31 12:00 UTC, a Saturday
@@ -269,14 +271,34 @@ def test_schedule_asks_once_for_each_time(host: Host) -> None:
     assert row.kind == "heal"
 
 
-def test_recent_heals_outlast_retention(host: Host) -> None:
-    from reconciler.engine.cleanup import keep_to_retention
+def keep_to_retention(host: Host) -> None:
+    """After the newest deployment, with an engine that has no images."""
+    with FakeEngine(host.directory) as engine:
+        tools = replace(host.tools, engine=Engine(engine.url))
+        cleanup.keep_to_retention(tools, host.tools.store.list_deployments("shop/api", 1)[0])
 
+
+def test_recent_heals_outlast_retention(host: Host) -> None:
     host.apps["api"]["retention"] = {"deployments": 1}
     host.converge()
     flap(host)
-    keep_to_retention(host.tools, host.tools.store.list_deployments("shop/api", 1)[0])
+    keep_to_retention(host)
+    assert len(host.tools.store.list_deployments("shop/api")) == 5
     assert host.plan().queued == ()
+
+
+def test_retention_forgets_what_happened_between_deployments_too(host: Host) -> None:
+    host.apps["api"]["retention"] = {"deployments": 1}
+    host.converge()
+    flap(host)
+    host.plan()
+    for level in ("1", "2"):
+        host.now[0] += 3600
+        host.apps["api"]["env"] = {"LEVEL": level}
+        (row,) = host.converge()
+    keep_to_retention(host)
+    events = host.tools.store.list_events("shop/api")
+    assert {event.deployment for _, event in events} == {row.id}
 
 
 # -- side by side ----------------------------------------------------------------------------
