@@ -55,10 +55,14 @@ from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
 
 HOME = "RECONCILER_TEST_HOME"
+OUTSIDE = "RECONCILER_TEST_OUTSIDE"
+"""The namespace that the session was started in, as a path: what needs the internet runs there."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--long", action="store_true", help="ten minutes for the soak test, not 25 s")
+    parser.addoption(
+        "--long", action="store_true", help="ten minutes for the soak test; and the daemon's image"
+    )
     parser.addoption("--seed", type=int, default=0, help="what the soak test does is drawn from it")
 
 
@@ -74,6 +78,8 @@ def pytest_configure(config: pytest.Config) -> None:
             reap_orphans()
             os.environ[OWNER] = str(os.getpid())
             os.environ[HOME] = str(PrivateEngine.create().home)
+            before = os.open("/proc/self/ns/net", os.O_RDONLY)
+            os.environ[OUTSIDE] = f"/proc/{os.getpid()}/fd/{before}"
     if HOME in os.environ:
         system.enter_namespace(PrivateEngine(Path(os.environ[HOME])).namespace)
 
@@ -89,12 +95,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
         del os.environ[HOME]
+        os.close(int(os.environ.pop(OUTSIDE).rpartition("/")[2]))
         remove_owned(int(os.environ.pop(OWNER)))
         reap_orphans()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.option.long:
+        long = [item for item in items if item.get_closest_marker("long")]
+        items[:] = [item for item in items if item not in long]
+        config.hook.pytest_deselected(items=long)
     for item in items:
         if {"shared_home", "make_engine"} & set(getattr(item, "fixturenames", ())):
             item.add_marker("engine")

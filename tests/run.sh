@@ -4,6 +4,7 @@
 #     bash tests/run.sh                    everything
 #     bash tests/run.sh tests/plan -k foo  arguments are pytest's
 #     bash tests/run.sh --long -k soak     ten minutes of everything at random, not 25 seconds
+#     bash tests/run.sh --long -k image    the daemon's image, made from packages of the internet
 #
 # Runs on Debian 12 as root, with Python 3.11 and git; installs the rest. Tests have Docker
 # engines of their own: none has to run, and none that runs is touched. Nothing stays but the
