@@ -22,7 +22,7 @@ class Backend(Protocol):
         """Where the spec is kept."""
 
     def spec(self) -> LoadedSpec:
-        """The spec in force: the last valid one. Raises `SpecError` before there is any."""
+        """The spec in force: the last valid one. Raises `UsageError` before there is any."""
 
     def look(self, cause: str, apps: Collection[str] = ()) -> None:
         """Ask for a pass that asks the sources of these apps (`<project>/<name>`; none: all) and
