@@ -54,7 +54,7 @@ def test_start_first_keeps_the_old_one_when_the_new_one_fails(shop: Shop) -> Non
     shop.app(rollout=rollout)
     shop.apply()
     old = ids(shop)
-    shop.app(rollout=rollout, command=["sh", "-c", "exit 3"])
+    shop.app(rollout=rollout, command=["sh", "-c", "exit 3"], restart="no")
     shop.apply(code=1)
     assert shop.history()[0]["outcome"] == "rolled_back"
     assert ids(shop) == old
@@ -79,7 +79,7 @@ def test_thirty_rollouts_and_no_failed_answer(front: Front, wait_until: WaitUnti
     front.declare("v0")
     assert front.apply().outcome == "succeeded"
     serving, outcomes = "v0", []
-    with front.load(pause=0.05) as load:
+    with front.load() as load:
         wait_until(lambda: load.report().answers > 50)
         for number in range(1, 31):
             version = f"v{number}"
@@ -120,7 +120,7 @@ def test_killed_in_every_phase(front: Front, wait_until: WaitUntil) -> None:
     hooks = {"pre_deploy": [["true"]], "post_deploy": [["true"]]}
     front.declare("v0", hooks=hooks)
     front.apply()
-    with front.load(pause=0.05) as load:
+    with front.load() as load:
         wait_until(lambda: load.report().answers > 50)
         for number, where in enumerate(KILLS, 1):
             front.declare(f"v{number}", hooks=hooks)
@@ -137,7 +137,7 @@ def test_killed_in_every_phase(front: Front, wait_until: WaitUntil) -> None:
 def test_cancelled_while_it_is_watched_goes_back(front: Front, wait_until: WaitUntil) -> None:
     front.declare("v0")
     front.apply()
-    with front.load(clients=4, pause=0.05) as load:
+    with front.load(clients=4) as load:
         front.declare("v1", rollout={"watch": "1m"})
         applying = front.shop.start("apply", "-q")
         wait_until(lambda: "web v1" in load.report().seen, timeout=20)
@@ -178,12 +178,12 @@ def test_canary_forth_and_back_by_its_errors(front: Front) -> None:
     health = {"tcp": 9000, "timeout": "5s"}
     front.declare("v0", rollout=rollout, health=health)
     front.apply()
-    with front.load(clients=4, pause=0.05) as load:
+    with front.load(clients=4) as load:
         front.declare("v1", rollout=rollout, health=health)
         assert front.apply().outcome == "succeeded"
     assert load.report().failures == []
     assert load.report().seen.keys() == {"web v0", "web v1"}
-    with front.load(clients=4, pause=0.05) as load:
+    with front.load(clients=4) as load:
         front.declare("v2", "errors", rollout=rollout, health=health)
         ended = front.apply()
     assert ended.outcome == "rolled_back"
@@ -196,7 +196,7 @@ def test_canary_forth_and_back_by_its_errors(front: Front) -> None:
 def test_replicas_behind_the_proxy(front: Front, wait_until: WaitUntil) -> None:
     front.declare("v0", replicas=2)
     front.apply()
-    with front.load(clients=8, pause=0.05) as load:
+    with front.load(clients=8) as load:
         front.declare("v1", replicas=2)
         assert front.apply().outcome == "succeeded"
         front.declare("v1", replicas=1)

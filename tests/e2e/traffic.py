@@ -53,8 +53,8 @@ while read -r line && [ "${#line}" -gt 1 ]; do :; done
 printf 'HTTP/1.1 500 Oops\\r\\nConnection: close\\r\\nContent-Length: 4\\r\\n\\r\\noops'
 """,
 }
-HEALTH = {"http": {"port": 8000, "path": "/healthz"}, "timeout": "1s"}
-QUICK = {"drain": "3s", "watch": "0.4s"}
+HEALTH = {"http": {"port": 8000, "path": "/healthz"}}
+QUICK = {"drain": "3s", "watch": "0.2s"}
 
 
 class Front:
@@ -83,7 +83,8 @@ class Front:
             },
             volumes=["./www:/www"],
             rollout={**QUICK, **(rollout or {})},
-            **{"health": HEALTH, **fields},
+            restart="no",
+            **{"health": {**HEALTH, "timeout": "1s" if mode else "20s"}, **fields},
         )
 
     def apply(self) -> Deployment:
@@ -149,6 +150,7 @@ class Front:
     @contextmanager
     def load(self, **settings: Any) -> Iterator[Load]:
         """HTTP and TCP clients that judge."""
+        settings = {"pause": 0.1, "lines": 3, **settings}
         url = f"http://{DOMAIN}:{self.http}/"
         with Load(http=[url], tcp=[self.tcp], expect="web v", **settings) as load:
             yield load

@@ -8,7 +8,7 @@
 
 An HTTP client sends requests one after the other on one connection, to 127.0.0.1 with the URL's
 host and port, and connects anew only when an answer said `Connection: close`. A TCP client sends
-lines, each answered by a line that begins with the same word, and connects anew after `LINES`
+lines, each answered by a line that begins with the same word, and connects anew after some
 lines. Everything else is a failure: refused or broken connections, an answer that isn't whole,
 another status than 200, text that doesn't begin with `expect`. `seen` counts answers by their
 text, of a TCP line without the line itself.
@@ -47,7 +47,10 @@ class Report:
 
 
 class Load:
-    """`clients` of each kind, spread over the targets; `pause` seconds between two requests."""
+    """`clients` of each kind, spread over the targets; `pause` seconds between two requests.
+
+    `lines`: how many a TCP client sends before it connects anew.
+    """
 
     def __init__(
         self,
@@ -57,8 +60,9 @@ class Load:
         expect: str = "",
         clients: int = 16,
         pause: float = 0.01,
+        lines: int = LINES,
     ) -> None:
-        task = {"http": list(http), "tcp": list(tcp), "expect": expect}
+        task = {"http": list(http), "tcp": list(tcp), "expect": expect, "lines": lines}
         self._task = json.dumps({**task, "clients": clients, "pause": pause})
         self._final: Report | None = None
 
@@ -101,8 +105,8 @@ class Load:
 
 
 class _Clients:
-    def __init__(self, expect: str, pause: float) -> None:
-        self.expect, self.pause = expect, pause
+    def __init__(self, task: dict[str, Any]) -> None:
+        self.expect, self.pause, self.lines = task["expect"], task["pause"], task["lines"]
         self.end = threading.Event()
         self.report = Report()
         self.seen: Counter[str] = Counter()
@@ -174,7 +178,7 @@ class _Clients:
             socket.create_connection(("127.0.0.1", port), TIMEOUT) as connection,
             connection.makefile("r", encoding="utf-8") as lines,
         ):
-            for number in range(LINES):
+            for number in range(self.lines):
                 if self.end.is_set():
                     return
                 began = time.monotonic()
@@ -189,7 +193,7 @@ class _Clients:
 
 
 def main(task: dict[str, Any]) -> None:
-    clients = _Clients(task["expect"], task["pause"])
+    clients = _Clients(task)
     threads = [
         threading.Thread(target=run, args=(targets[number % len(targets)],), daemon=True)
         for run, targets in ((clients.run_http, task["http"]), (clients.run_tcp, task["tcp"]))
