@@ -60,6 +60,7 @@ last() {
 prepare() {
     ensure_packages dockerd:docker.io docker:docker.io iptables docker-registry \
         busybox:busybox-static systemd-analyze:systemd ip:iproute2 nsenter:util-linux ssh:openssh-client sshd:openssh-server openssl haproxy curl
+    case " $* " in *' --long '*) ensure_packages debootstrap ;; esac
     ensure_venv dev
 }
 
@@ -85,7 +86,7 @@ trap 'stop 130' INT
 trap 'stop 143' TERM HUP
 
 start=$SECONDS
-prepare
+prepare "$@"
 echo "== prepare: ok, $((SECONDS - start)) s"
 step 'ruff format' ruff format --check .
 step 'ruff check' ruff check .
