@@ -9,6 +9,7 @@ from reconciler.errors import (
     LeaseLost,
     ReconcilerError,
     Stopped,
+    Transient,
 )
 from reconciler.pipeline.context import Context
 from reconciler.queue import Ending
@@ -43,7 +44,13 @@ def describe_end(context: Context, error: Exception, *, restored: bool) -> Endin
 
 
 def _retry_at(context: Context, error: Exception) -> float | None:
-    """Keeps the count of earlier tries at the same target."""
+    """Keeps the count of earlier tries at the same target.
+
+    What is healed has worked before, so whatever keeps it from working now may pass: a database
+    that isn't up yet, or somebody who killed the new container as well.
+    """
     attempts = context.tools.store.count_failures(context.name, context.row.target) + 1
+    if context.row.kind == "heal" and not isinstance(error, Stopped | Transient):
+        error = Transient(str(error))
     delay = context.tools.retry_delay(error, attempts)
     return None if delay is None else context.tools.clock() + delay

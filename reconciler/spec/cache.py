@@ -86,21 +86,30 @@ def reuse_valid(path: Path, directory: Path, data: Mapping[str, Any]) -> Spec | 
 
 
 def _changed_texts(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The new `env` of each app that differs; None when anything else differs as well."""
-    if {**old, "apps": None} != {**new, "apps": None} or list(old["apps"]) != list(new["apps"]):
+    """The new `env` of each app that differs; None when anything else differs as well.
+
+    `old` was valid; `new` may be of any shape.
+    """
+    if {**old, "apps": None} != {**new, "apps": None} or not _same_keys(old["apps"], new["apps"]):
         return None
     changed = {}
     for name, app in new["apps"].items():
         before = old["apps"][name]
         if app == before:
             continue
-        if {**app, "env": None} != {**before, "env": None}:
+        if not isinstance(app, dict) or {**app, "env": None} != {**(before or {}), "env": None}:
             return None
-        was, env = before.get("env") or {}, app.get("env") or {}
-        if list(was) != list(env) or not all(_is_text_for_text(was[key], env[key]) for key in env):
+        was, env = (before or {}).get("env") or {}, app.get("env") or {}
+        if not _same_keys(was, env) or not all(
+            _is_text_for_text(was[key], env[key]) for key in env
+        ):
             return None
         changed[name] = env
     return changed
+
+
+def _same_keys(old: Any, new: Any) -> bool:
+    return isinstance(old, dict) and isinstance(new, dict) and list(old) == list(new)
 
 
 def _is_text_for_text(was: Any, value: Any) -> bool:

@@ -163,9 +163,9 @@ class FailedTry:
 def record_failure(connection: sqlite3.Connection, row: Deployment, failed: FailedTry) -> None:
     """Remember that this target failed, and how often.
 
-    A redeploy of what serves already says nothing against it: its image is still good.
+    A deployment of what serves already says nothing against it: its image is still good.
     """
-    if row.kind == "redeploy" and _serves(connection, row):
+    if row.kind in ("deploy", "redeploy") and _serves(connection, row):
         return
     connection.execute(
         "INSERT INTO failures (app, target, deployment, reason, attempts, retry_at) "

@@ -160,7 +160,7 @@ class Soak:
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
             deadly = passed < seconds / 3
-            self.blow({**blows, self.kill_daemon: 3} if deadly else blows)
+            self.blow({**blows, self.kill_daemon: 1} if deadly else blows)
             if not deadly:
                 self.samples.append(measure(self.daemon.pid, self.shop.state_dir))
             time.sleep(PAUSE)

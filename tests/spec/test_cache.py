@@ -262,3 +262,17 @@ def test_edited_text_is_still_refused_where_yaml_is(tmp_path, kept):
         path.write_text(text.replace("one", value))
         with pytest.raises(SpecError):
             load_spec(path, kept)
+
+
+@pytest.mark.parametrize("apps", ["", "[a]", "a", "{web: }", "{web: a}", "{web: {env: A}}"])
+def test_edit_of_another_shape_is_refused_as_without_a_cache(tmp_path, kept, apps):
+    path = write(
+        tmp_path, {"apps.yaml": f"{HEAD}apps: {{web: {{source: {{path: .}}, env: {{A: b}}}}}}\n"}
+    )
+    load_spec(path, kept)
+    path.write_text(f"{HEAD}apps: {apps}\n")
+    with pytest.raises(SpecError) as cached:
+        load_spec(path, kept)
+    with pytest.raises(SpecError) as plain:
+        load_spec(path, None)
+    assert str(cached.value) == str(plain.value)
