@@ -123,7 +123,9 @@ def run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return 1
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, RuntimeError) as error:
+        if not _is_interrupt(error):
+            raise
         click.echo("Interrupted.", err=True)
         return 130
     except ReconcilerError as error:
@@ -133,3 +135,10 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()
         return 1
     return result if isinstance(result, int) else 0
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Also what Python makes of one that comes while a class is made."""
+    return isinstance(error, KeyboardInterrupt | click.Abort) or isinstance(
+        error.__cause__, KeyboardInterrupt
+    )
