@@ -96,8 +96,8 @@ class EngineEvents:
         return tell
 
     def _take(self, message: dict[str, Any]) -> None:
-        actor, action = message.get("Actor", {}), str(message.get("Action", ""))
-        container, attributes = str(actor.get("ID", "")), actor.get("Attributes", {})
+        actor, action = message.get("Actor") or {}, str(message.get("Action", ""))
+        container, attributes = str(actor.get("ID", "")), actor.get("Attributes") or {}
         if proxy := attributes.get(LABEL_PROXY, ""):
             self._look(container, action, f"{proxy}: proxy {action}")
         app, deployment = attributes.get(LABEL_APP, ""), attributes.get(LABEL_DEPLOYMENT, "")

@@ -293,7 +293,7 @@ class Daemon:
         try:
             if self._passes.spec is not None:
                 collect_garbage(self.tools, self._passes.spec, dry_run=False)
-        except (ReconcilerError, OSError) as error:
+        except (ReconcilerError, OSError, sqlite3.Error) as error:
             self._reports.say("sweep", f"{error}")
 
     def _look_after(self) -> None:

@@ -25,6 +25,7 @@ CMD ["sh", "-c", "httpd -p 8000 -h /www; until [ -f /end ]; do sleep 0.05; done;
 SICKLY = FRAIL + 'HEALTHCHECK --interval=100ms --retries=1 CMD ["test", "!", "-f", "/sick"]\n'
 
 SHELL = ("sh", "-c")
+NEEDY = [*SHELL, "[ -f /data/up ] && exec httpd -f -p 8000 -h /www"]
 
 DRIFTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], str]] = {
     "killed": (("kill",), (), "container exited with 137 (killed)"),
@@ -83,14 +84,22 @@ def test_daemon_heals_every_drift_from_the_recorded_image_and_says_why(
     for name in (*DRIFTS, "held"):
         health = {} if name == "sick" else {"http": {"port": 8000, "path": "/"}}
         shop.app(name, health={"timeout": "20s", **health}, **FIELDS.get(name, {}))
+    database = shop.directory / "data" / "up"
+    database.parent.mkdir()
+    database.touch()
+    shop.app("needy", command=NEEDY, volumes=[f"{database.parent}:/data"], restart="no")
     with shop.daemon() as daemon:
         wait_until(lambda: all(rows.good(name) for name in shop.apps), timeout=40)
         images = {name: rows.of(name)[0].image_id for name in shop.apps}
         assert shop.run("suspend", "held").code == 0
         engine.docker("stop", shop.container_id("held"))
+        database.unlink()
+        engine.docker("kill", shop.container_id("needy"))
         containers = {name: shop.container_id(name) for name in DRIFTS}
         for name, (before, after, _) in DRIFTS.items():
             engine.docker(*before, containers[name], *after)
+        wait_until(lambda: rows.of("needy")[0].status == "error", timeout=20)
+        database.touch()
         wait_until(lambda: all(rows.good(name, 2) for name in DRIFTS), timeout=40)
         for name, (_, _, cause) in DRIFTS.items():
             heal = rows.of(name)[0]
@@ -104,6 +113,9 @@ def test_daemon_heals_every_drift_from_the_recorded_image_and_says_why(
         hints = {line["app"]: line["text"] for line in daemon.lines("stopped")}
         assert hints.keys() == {f"{shop.project}/stopped"}
         assert "reconcile suspend stopped" in hints[f"{shop.project}/stopped"]
+
+        # One that can't be healed now is tried again later.
+        wait_until(lambda: answers(shop, "one", "needy"), timeout=20)
 
         # What a deployment does to containers, stopping and removing the old one, is no drift.
         shop.apps["killed"]["env"] = {"LEVEL": "2"}
