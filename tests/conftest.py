@@ -34,6 +34,7 @@ As tests run side by side on that engine, use names of your own: `project` gives
 restarting an engine that runs them, takes the stop timeout: give them `--stop-timeout 1`, or
 `httpd -f`, which ends at once.
 
+A test that holds something to a time, which others beside it would spoil, is marked `alone`.
 Tests that ask for an engine or a registry get the marker `engine`, and need root.
 
 `--long` gives tests that do things at random, for some seconds, their full length; `--seed N`

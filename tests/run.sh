@@ -93,10 +93,13 @@ step 'ruff check' ruff check .
 step 'mypy' mypy -p reconciler -p tests.support -m tests.conftest
 step 'lint-imports' lint-imports
 if [ $# = 0 ]; then step 'quickstart' quickstart; fi
-if ! selects benchmark "$@"; then
-    last 'tests' pytest -n 2 -m 'not benchmark' "$@"
+measured='benchmark or alone'
+if ! selects "$measured" "$@"; then
+    last 'tests' pytest -n 3 --dist worksteal -m "not ($measured)" "$@"
 else
-    if selects 'not benchmark' "$@"; then step 'tests' pytest -n 2 -m 'not benchmark' "$@"; fi
-    last 'benchmarks' pytest -m benchmark "$@"
+    if selects "not ($measured)" "$@"; then
+        step 'tests' pytest -n 3 --dist worksteal -m "not ($measured)" "$@"
+    fi
+    last 'measured' pytest -m "$measured" "$@"
 fi
 [ ${#failed[@]} = 0 ]

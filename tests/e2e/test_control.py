@@ -90,6 +90,7 @@ def assert_nothing_is_left(shop: Shop, container: str) -> None:
             pass
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stage", ["clone", "build", "push", "deploy", "health"])
 def test_cancel_in_each_stage(
     shop: Shop, stage: str, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch

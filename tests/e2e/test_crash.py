@@ -314,6 +314,7 @@ def many_rows(store: Store, count: int) -> None:
         )
 
 
+@pytest.mark.alone
 def test_history_of_100000_rows_is_as_fast_as_of_100(tmp_path: Path) -> None:
     timings: list[dict[str, float]] = []
     for count in (100, 100_000):

@@ -249,6 +249,7 @@ def test_command_is_not_in_the_image(bench: DockerBench) -> None:
     assert "executable file not found" in error.what
 
 
+@pytest.mark.alone
 def test_command_hangs(bench: DockerBench) -> None:
     began = time.monotonic()
     assert "did not answer in time" in failure(bench, {"command": ["sleep", "600"]}).what
