@@ -242,6 +242,9 @@ class Mirror:
             self._fetch(new, _EVERYTHING, job)
         except Unreadable as error:
             raise self._error(str(error), job) from None
+        except ReconcilerError:
+            remove(new)  # the URL may be wrong, and never be asked for again
+            raise
         remove(old)
         if self.path.exists():
             self.path.rename(old)

@@ -36,7 +36,6 @@ WAL_KIB = 4 << 10
 
 BROKEN_FILES = (
     {"Dockerfile": DOCKERFILE + "RUN false\n"},
-    {"Dockerfile": DOCKERFILE.replace('"8000"', '"8001"')},
     {"Dockerfile": DOCKERFILE + 'CMD ["false"]\n'},
 )
 QUERIES = ("/metrics", "/healthz", "/readyz", "/project.all", "/application.one?applicationId=api")
@@ -160,7 +159,7 @@ class Soak:
         start = time.monotonic()
         while (passed := time.monotonic() - start) < seconds:
             deadly = passed < seconds / 3
-            self.blow({**blows, self.kill_daemon: 1} if deadly else blows)
+            self.blow({**blows, self.kill_daemon: 2} if deadly else blows)
             if not deadly:
                 self.samples.append(measure(self.daemon.pid, self.shop.state_dir))
             time.sleep(PAUSE)

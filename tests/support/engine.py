@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -289,10 +289,18 @@ class PrivateEngine:
             self.request("DELETE", path)
         except OSError as error:
             if "has active endpoints" in str(error):
-                return False  # a container that was removed just now leaves its network soon
+                self._disconnect_all(path)
+                return False
             if " 404 " not in str(error):
                 raise
         return True
+
+    def _disconnect_all(self, network: str) -> None:
+        """What was removed in the middle of its start may stay connected for ever."""
+        for container in self.request("GET", network)["Containers"]:
+            body = json.dumps({"Container": container.removeprefix("ep-"), "Force": True}).encode()
+            with suppress(OSError):  # it has just gone by itself
+                self.request("POST", f"{network}/disconnect", body)
 
 
 class DockerFailed(subprocess.CalledProcessError):
