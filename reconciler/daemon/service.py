@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from reconciler.runtime.base import Runtime
 
 STOP_SECONDS = 9.0
+_M_ARENA_MAX = -8  # malloc.h
 STUCK_SECONDS = 600.0
 """A pass that takes longer than this hangs, and the watchdog isn't told that all is well."""
 
@@ -81,6 +82,7 @@ def run_daemon(open_it: Opener, settings: Settings) -> int:
     if settings.verbose:
         log.show_debug()
     signals = Signals()
+    _share_arenas()
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
         with _lead(settings.state_dir, signals.job, log):
@@ -90,6 +92,15 @@ def run_daemon(open_it: Opener, settings: Settings) -> int:
     finally:
         systemd.notify(stopping=1)
         log.close()
+
+
+def _share_arenas() -> None:
+    """Let all threads allocate from two places. glibc gives each its own, and as threads come and
+    go with deployments, those keep a quarter more memory than is ever in use."""
+    import ctypes
+
+    with suppress(AttributeError, OSError):  # another C library has no such setting
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 @contextmanager

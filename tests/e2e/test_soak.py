@@ -101,7 +101,8 @@ class Soak:
         self.shop.write()
 
     def declare(self, name: str, **fields: Any) -> None:
-        self.shop.app(name, retention={"deployments": 5, "images": 2}, **fields)
+        health = {"http": {"port": 8000, "path": "/"}, "timeout": "8s"}
+        self.shop.app(name, health=health, retention={"deployments": 5, "images": 2}, **fields)
 
     # -- the containers ----------------------------------------------------------------------
 
