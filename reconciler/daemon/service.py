@@ -285,7 +285,7 @@ class Daemon:
         self.ask(Wish(f"{app}: deployment ended"))
 
     def _concern(self, app: str, deployment: str) -> Concern:
-        """While one deployment is at work, only the container that it has started is news: what
+        """While a deployment is at work, only containers like those that it starts are news: what
         happens to those of before is its own doing. One of a suspended app isn't `serving`."""
         spec = self._passes.spec
         if spec is not None and not app.startswith(f"{spec.spec.project}/"):
@@ -296,7 +296,8 @@ class Daemon:
         except (ReconcilerError, sqlite3.Error):
             return "news"  # the state is locked, or its disk is full: that may pass
         if rows:
-            return "news" if any(one.id == deployment for one in rows) else ""
+            own = {name for one in rows for name in (one.id, one.read_request().joins)}
+            return "news" if deployment in own else ""
         shall_run = row and row.serving == deployment and row.hold_kind != "suspended"
         return "serving" if shall_run else "news"
 
