@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -68,6 +69,7 @@ def daemon(
     containers just now ends, all else is handed to the next start. A second daemon on the same
     state stands by, and takes over when the first one ends. All other commands work beside it.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a reload before there is anything to reload
     from reconciler.cli.configuration import open_configuration
     from reconciler.daemon.service import Settings, run_daemon
     from reconciler.engine.configuration import Unchangeable

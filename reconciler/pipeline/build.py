@@ -1,18 +1,21 @@
-"""Stage `build`: make the image, unless one with the same build hash exists."""
+"""Stage `build`: make the image, unless one with the same build hash exists.
+
+Builders are imported by what builds: a restart with another environment doesn't pay for them.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reconciler.builder import builder_for
-from reconciler.builder.backend import choose_backend
-from reconciler.builder.base import Recipe
-from reconciler.builder.labels import image_labels, image_tag
 from reconciler.errors import BuildError
 from reconciler.pipeline.context import Context
 from reconciler.pipeline.images import find_image, image_repository
 from reconciler.queue import StageResult
 from reconciler.spec.models import ImageSource
+
+if TYPE_CHECKING:
+    from reconciler.builder.base import Recipe
 
 
 def skip(context: Context) -> str:
@@ -24,6 +27,8 @@ def skip(context: Context) -> str:
 
 def run(context: Context) -> StageResult:
     """Build, tag and label."""
+    from reconciler.builder.backend import choose_backend
+
     recipe = _make_recipe(context)
     choice = choose_backend(context.tools.engine)
     context.job.log(f"building {recipe.tags[0]} with {choice.backend.name}")
@@ -42,6 +47,10 @@ def run(context: Context) -> StageResult:
 
 
 def _make_recipe(context: Context) -> Recipe:
+    from reconciler.builder import builder_for
+    from reconciler.builder.base import Recipe
+    from reconciler.builder.labels import image_labels, image_tag
+
     build, directory = context.app.build, context.found.build_context
     assert directory is not None  # noqa: S101 - clone skips only when build does
     if context.app.env_file:
