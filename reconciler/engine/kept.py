@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from reconciler.engine.configuration import Change, Lasting
 from reconciler.engine.documents import describe_problem
-from reconciler.errors import ReconcilerError, Stopped
+from reconciler.errors import ReconcilerError, SpecError, Stopped
 from reconciler.events import Event, Listener
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.configurations import (
@@ -18,6 +19,16 @@ from reconciler.state.configurations import (
 )
 from reconciler.state.store import Store
 from reconciler.values import frozen
+
+SETTLE_SECONDS = 0.03
+"""How long a file that isn't valid may have been written before to be read again."""
+
+
+def _just_written(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < SETTLE_SECONDS
+    except OSError:
+        return False
 
 
 @frozen
@@ -93,7 +104,7 @@ class KeptConfiguration:
     def load(self) -> LoadedSpec:
         """The newest spec that can be used. Raises what is wrong only before there is any."""
         try:
-            loaded = self._configuration.load()
+            loaded = self._load_settled()
         except Stopped:
             raise
         except ReconcilerError as error:
@@ -101,6 +112,16 @@ class KeptConfiguration:
         self._last, self.problem = loaded, None
         self._ledger.accept(self.place, loaded)
         return loaded
+
+    def _load_settled(self) -> LoadedSpec:
+        """What an editor is in the middle of writing is read again, once."""
+        try:
+            return self._configuration.load()
+        except SpecError:
+            if not any(map(_just_written, self.files)):
+                raise
+        time.sleep(SETTLE_SECONDS)
+        return self._configuration.load()
 
     def _refuse(self, error: ReconcilerError) -> LoadedSpec:
         self.problem = error

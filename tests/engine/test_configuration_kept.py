@@ -109,6 +109,18 @@ def test_broken_from_the_beginning(
     assert events[-1].data["recovered"]
 
 
+def test_file_that_is_just_being_written_is_no_trouble(
+    path: Path, keep: Keep, store: Store, events: list[Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = keep(ConfigFile(path, store.directory))
+    kept.load()
+    path.write_text("")  # an editor empties it, and fills it before the second look
+    monkeypatch.setattr("reconciler.engine.kept.SETTLE_SECONDS", 5.0)
+    monkeypatch.setattr("time.sleep", lambda _seconds: path.write_text(SPEC + "# new\n"))
+    kept.load()
+    assert kinds(events) == ["accepted", "accepted"]
+
+
 def test_repository_with_a_bad_commit(
     ops: Ops, keep: Keep, store: Store, events: list[Event]
 ) -> None:
