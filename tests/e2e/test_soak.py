@@ -27,7 +27,7 @@ from tests.support.engine import DockerFailed
 from tests.support.vitals import Vitals, measure, typical
 
 APPS = ("api", "web", "job", "cache")
-SHORT, LONG = 25.0, 600.0
+SHORT, LONG = 15.0, 600.0
 PAUSE = 0.12
 """Seconds between two blows, so that there is something to hit again."""
 

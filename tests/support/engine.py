@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -271,9 +272,13 @@ class PrivateEngine:
     def discard(self, word: str) -> None:
         """Remove containers, networks and volumes whose name begins with `word` or that carry it
         as a label's value."""
-        for entry in self.containers():
-            if _mentions(word, [name.lstrip("/") for name in entry["Names"]], entry):
-                self._delete(f"/containers/{entry['Id']}?force=1&v=1")
+        containers = [
+            f"/containers/{entry['Id']}?force=1&v=1"
+            for entry in self.containers()
+            if _mentions(word, [name.lstrip("/") for name in entry["Names"]], entry)
+        ]
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(self._delete, containers))
         for entry in self.request("GET", "/networks"):
             if _mentions(word, [entry["Name"]], entry):
                 self._delete(f"/networks/{entry['Id']}")
