@@ -34,8 +34,6 @@ class Removals:
 
 def judge_removals(desired: Desired, views: Sequence[View]) -> Removals:
     """For all apps together: pruning, and the limit on removals at once."""
-    if not desired.prune:
-        return Removals("kept, because pruning is off", "`reconcile apply --prune` removes it.")
     present = [view for view in views if view.containers or view.serving]
     gone = sum(view.desired is None for view in present)
     limit = max(1, int(len(present) * REMOVAL_SHARE))
@@ -43,9 +41,14 @@ def judge_removals(desired: Desired, views: Sequence[View]) -> Removals:
         limit = max(limit, desired.allow_removals)
     elif not desired.apps:
         limit = 0  # an empty spec is an accident until somebody says otherwise
-    if gone > limit:
+    allow = f" --allow-removals {gone}" if gone > limit else ""
+    if not desired.prune:
+        it = "it" if gone == 1 else "them"
+        todo = f"`reconcile apply --prune{allow}` removes {it}."
+        return Removals("kept, because pruning is off", todo)
+    if allow:
         return Removals(
             f"kept, because {gone} removals at once are more than {limit}",
-            f"If that is meant: `reconcile apply --allow-removals {gone}`.",
+            f"If that is meant: `reconcile apply{allow}`.",
         )
     return Removals("")

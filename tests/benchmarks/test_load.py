@@ -21,8 +21,8 @@ from tests.e2e.conftest import DOCKERFILE, Shop, shop
 __all__ = ["shop"]
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(300)]
 
-APPS, CLIENTS, SECONDS_BETWEEN = 20, 200, 2.0
-TRIES = 4
+APPS, CLIENTS, SECONDS_BETWEEN = 20, 200, 4.0
+TRIES = 6
 BUILD = "ARG APP\nRUN sleep 1 && echo $APP >/built\n"
 """What a build does most of its time: it waits."""
 
@@ -101,6 +101,6 @@ def test_two_hundred_clients_poll_while_twenty_deployments_run(
             if busy < quiet * 1.05 and report["p99"] < 50:
                 break
     store.close()
-    assert report["requests"] > 500
+    assert report["requests"] > 300
     assert report["p99"] < 50
     assert busy < quiet * 1.05

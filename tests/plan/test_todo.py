@@ -22,6 +22,11 @@ def test_app_gone_without_pruning_names_prune() -> None:
     assert todos({"apps": {"api": {}}}, ["api", "old"]) == {"`reconcile apply --prune` removes it."}
 
 
+def test_apps_gone_without_pruning_and_beyond_the_limit_name_both() -> None:
+    wanted = "`reconcile apply --prune --allow-removals 3` removes them."
+    assert todos({"apps": {}}, ["a", "b", "c"]) == {wanted}
+
+
 def test_too_many_removals_name_the_number_to_allow() -> None:
     wanted = "If that is meant: `reconcile apply --allow-removals 3`."
     assert todos({"apps": {}, "prune": True}, ["a", "b", "c"]) == {wanted}
