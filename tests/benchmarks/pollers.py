@@ -3,9 +3,10 @@ fixed rate, as those who wait for a deployment do.
 
     python -m tests.benchmarks.pollers HOST:PORT CLIENTS SECONDS_BETWEEN APP…
 
-The token comes in the first line of the input. Polls until the input ends, then prints a JSON
-document: requests, errors, and times in milliseconds. A time counts from when a poll was due, so
-that nothing is hidden by waiting for a late answer.
+The token comes in the first line of the input. Prints `ready` once every client has had an answer,
+and measures from then on. Polls until the input ends, then prints a JSON document: requests,
+errors, and times in milliseconds. A time counts from when a poll was due, so that nothing is hidden
+by waiting for a late answer.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ class Poller:
 
     async def run(self, clients: int) -> None:
         await asyncio.gather(*(self._client(number) for number in range(clients)))
+
+    async def tell_ready(self, clients: int) -> None:
+        while len(self.times) < clients and not self.errors:
+            await asyncio.sleep(0.05)
+        self.times.clear()
+        print("ready", flush=True)
 
     async def _client(self, number: int) -> None:
         clock = asyncio.get_running_loop().time
@@ -77,7 +84,9 @@ async def main(place: str, clients: int, between: float, apps: list[str]) -> Non
     token = sys.stdin.readline().strip()
     poller = Poller(place, token, between, apps)
     asyncio.get_running_loop().add_reader(sys.stdin.fileno(), poller.ended.set)
-    await poller.run(clients)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(poller.run(clients))
+        tasks.create_task(poller.tell_ready(clients))
     print(json.dumps(poller.report()))
 
 

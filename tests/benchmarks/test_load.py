@@ -65,8 +65,10 @@ def polled(port: int, token: str, names: list[str]) -> Iterator[dict[str, Any]]:
     pipe = subprocess.PIPE
     with subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin is not None
+        assert process.stdout is not None
         process.stdin.write(f"{token}\n")
         process.stdin.flush()
+        assert process.stdout.readline() == "ready\n"
         yield report
         out, _ = process.communicate(timeout=30)
     report.update(json.loads(out))
