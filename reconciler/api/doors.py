@@ -197,10 +197,16 @@ class Visit:
             self.asked.check_content_type()
 
     def _input(self, number: int | None) -> object:
-        """What stands in the envelope. Raises `BadInput`."""
+        """What stands in the envelope, or without one, as Dokploy's command line asks: the flag
+        `json` of its own may be beside the fields. Raises `BadInput`.
+        """
         whole = parse(self.inputs) if self.inputs else self.asked.json()
         own = whole.get(str(number)) if number is not None and isinstance(whole, dict) else whole
-        return own.get("json") if isinstance(own, dict) else own
+        if not isinstance(own, dict):
+            return own
+        if isinstance(own.get("json", True), bool):
+            return {name: value for name, value in own.items() if name != "json"}
+        return own["json"]
 
 
 def _response(results: list[Result], *, batch: bool) -> Response:

@@ -211,6 +211,13 @@ def test_what_dokploys_command_line_does(api: Api) -> None:
 # -- limits ----------------------------------------------------------------------------------
 
 
+def test_newer_command_line_of_dokploy_asks_without_an_envelope(api: Api) -> None:
+    """`dokploy application one --applicationId api --json`, as version 0.30 asks."""
+    for given in ({"applicationId": "api"}, {"applicationId": "api", "json": True}):
+        answer = api.get("trpc/application.one", input=json.dumps(given))
+        assert answer.json()["result"]["data"]["json"]["name"] == "api"
+
+
 def test_body_that_is_too_large(api: Api) -> None:
     body = json.dumps({"applicationId": "api", "title": "x" * MOST_BODY_BYTES}).encode()
     headers = {**api.headers, **JSON}
