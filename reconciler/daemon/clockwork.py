@@ -27,14 +27,17 @@ class Clockwork:
             job_defaults={"coalesce": True, "max_instances": 1, "misfire_grace_time": None},
         )
 
-    def start(self, sweep: Callable[[], None], look_after: Callable[[], None]) -> None:
-        """Begin. `sweep` runs a few times a day, `look_after` every two seconds."""
+    def start(self, sweep: Callable[[], None]) -> None:
+        """Begin. `sweep` runs a few times a day."""
         add = self._scheduler.add_job
         tick = Wish("interval", look="due")
         add(self._ask, "interval", (tick,), seconds=self._interval, jitter=self._interval / 10)
         add(sweep, "interval", hours=SWEEP_HOURS, jitter=1800)
-        add(look_after, "interval", seconds=2)
         self._scheduler.start()
+
+    def every(self, seconds: float, work: Callable[[], None]) -> None:
+        """Also do that, as often."""
+        self._scheduler.add_job(work, "interval", seconds=seconds)
 
     def ring_at(self, moment: datetime | None) -> None:
         """Ask for a pass then; replaces the moment that was set before."""

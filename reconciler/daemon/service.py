@@ -223,7 +223,9 @@ class Daemon:
         self._pool.start()
         self._events.start()
         self._messenger.start()
-        self._clock.start(self._sweep, self._look_after)
+        self._clock.start(self._sweep)
+        if (pause := systemd.watchdog_seconds()) is not None:
+            self._clock.every(pause, self._look_after)
         self.ask(Wish("start", look="now"))
 
     def _listen(self) -> None:
