@@ -8,7 +8,14 @@ import subprocess
 import click
 
 from reconciler.cli.detach import start_worker
-from reconciler.cli.options import Options, common_options, find_app, find_known_app, readable
+from reconciler.cli.options import (
+    Options,
+    common_options,
+    find_app,
+    find_known_app,
+    read_length,
+    readable,
+)
 from reconciler.cli.output import colour, print_json
 from reconciler.engine import control
 from reconciler.engine.control import Rebuild, Stop, Words
@@ -18,7 +25,6 @@ from reconciler.engine.wiring import open_tools
 from reconciler.errors import ReconcilerError, SpecError, UsageError
 from reconciler.pipeline.tools import Tools, learn_urls
 from reconciler.queue import cancel_waiting, is_orphan
-from reconciler.spec.scalars import seconds
 from reconciler.state.records import Deployment
 
 title_option = click.option("--title", default="", callback=readable, help="A title for history.")
@@ -229,10 +235,7 @@ def _plural(ids: list[str]) -> str:
 @click.option("--for", "duration", help="Resume by itself after this time, such as 2h.")
 def suspend(options: Options, app: str, reason: str, duration: str | None) -> int:
     """Let the loop leave APP alone. By hand it still deploys."""
-    try:
-        length = seconds(duration) if duration else None
-    except ValueError as error:
-        raise UsageError(f"--for {duration}: {error}") from error
+    length = read_length("--for", duration) if duration else None
     loaded = options.load_known()
     with open_tools(options.state_dir) as tools:
         name = find_app(loaded, app)

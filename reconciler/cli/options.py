@@ -109,6 +109,16 @@ class Length(click.ParamType[float]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
+def read_length(option: str, text: str) -> float:
+    """Seconds of a duration that an option has. Raises `UsageError`."""
+    from reconciler.spec.scalars import seconds
+
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}") from error
+
+
 def default_state_dir() -> Path:
     """`/var/lib/reconciler` for root, else below the user's state directory."""
     if os.geteuid() == 0:

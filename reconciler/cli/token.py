@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from reconciler.cli.options import Options, common_options, find_app
+from reconciler.cli.options import Options, common_options, find_app, read_length
 from reconciler.cli.output import print_json, print_table
 from reconciler.engine.documents import iso
 from reconciler.errors import UsageError
-from reconciler.spec.scalars import seconds
 from reconciler.state.store import Store
 from reconciler.state.tokens import SCOPES, Token, create_token, list_tokens, revoke_token
 
@@ -77,12 +76,7 @@ def _read_apps(text: str) -> tuple[str, ...]:
 
 
 def _read_expiry(text: str | None, now: float) -> float | None:
-    if text is None:
-        return None
-    try:
-        return now + seconds(text)
-    except ValueError as error:
-        raise UsageError(f"--expires {text}: {error}") from error
+    return None if text is None else now + read_length("--expires", text)
 
 
 @token.command("list")

@@ -14,9 +14,9 @@ import json
 import logging
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Literal, TextIO
 
+from reconciler.engine.documents import iso
 from reconciler.events import Event
 from reconciler.host.secrets import Redactor
 
@@ -160,16 +160,11 @@ class _Handler(logging.StreamHandler[TextIO]):
         """A full disk or a closed pipe loses lines, never the daemon."""
 
 
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, _FIELDS)
         line = {
-            "time": _time(record),
+            "time": iso(record.created),
             "level": record.levelname.lower(),
             "event": fields.get("event", ""),
             "app": fields.get("app", ""),
@@ -187,7 +182,7 @@ class _Text(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = getattr(record, _FIELDS)
-        prefix = _PRIORITIES[record.levelno] if self._in_journal else f"{_time(record)} "
+        prefix = _PRIORITIES[record.levelno] if self._in_journal else f"{iso(record.created)} "
         ids = (str(fields.get(name, "")) for name in ("app", "deployment"))
         words = [f"{record.levelname.lower():7}", *(word for word in ids if word)]
         text = "".join(c if c.isprintable() else " " for c in record.getMessage())

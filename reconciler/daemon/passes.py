@@ -17,7 +17,6 @@ from reconciler.engine.desired import Policy
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.errors import Locked, ReconcilerError, UsageError
 from reconciler.pipeline.tools import Tools
-from reconciler.plan.actions import Action
 from reconciler.source.memory import VersionMemory
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.values import frozen
@@ -110,15 +109,15 @@ class Passes:
             self._reports.say("proxy", f"{trouble}", app=trouble.app)
         troubled = {trouble.app for trouble in done.front.troubles}
         self._reports.keep_only("proxy", troubled, "the proxy is as it shall be")
-        told: dict[str, Action] = {}
+        told: set[str] = set()
         for action in done.snapshot.plan.actions:
             if action.kind in TOLD:
-                told[action.app] = action
+                told.add(action.app)
                 todo = f" → {action.todo}" if action.todo else ""
                 text = f"{action.kind}: {action.cause}{todo}"
                 level: Level = "info" if action.kind == "hold" else "warning"
                 self._reports.say("held back", text, app=action.app, level=level)
-        self._reports.keep_only("held back", set(told), "goes on")
+        self._reports.keep_only("held back", told, "goes on")
 
 
 def next_moment(done: Pass, memory: VersionMemory) -> datetime | None:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.host.job import Job
@@ -17,10 +18,12 @@ from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
-from reconciler.source.memory import VersionMemory
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource, Schedule
 from reconciler.values import frozen
+
+if TYPE_CHECKING:
+    from reconciler.source.memory import VersionMemory
 
 Found = tuple[Resolved, Content] | ReconcilerError
 

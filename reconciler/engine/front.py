@@ -5,6 +5,7 @@ A project in which nothing is exposed costs nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError
@@ -13,7 +14,7 @@ from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.renaming import assign_containers, former_names
 from reconciler.plan.states import Container, Observed, Recorded
-from reconciler.runtime.proxy import Front, Route, Server
+from reconciler.runtime.proxy import Front, Proxy, Route, Server
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.recorded import read_recorded
 from reconciler.values import frozen
@@ -40,29 +41,36 @@ def settle_front(
     tools: Tools, loaded: LoadedSpec, recorded: Recorded, observed: Observed
 ) -> FrontState:
     """Make the proxy what it shall be. Its troubles keep nothing else from being done."""
-    if tools.proxy is None or not has_front(tools, loaded):
-        return FrontState()
-    front, troubles = make_front(tools, loaded, recorded, observed)
-    causes: tuple[str, ...] = ()
-    try:
-        causes = tools.proxy.settle(front, Job())
-    except ReconcilerError as error:
-        troubles.append(error)
-    if causes:
-        tools.listen(Event("proxy", "", data={"cause": ", ".join(causes)}))
-    return FrontState(causes, tuple(troubles))
+    state = _hold_against(
+        tools, loaded, (recorded, observed), lambda proxy, front: proxy.settle(front, Job())
+    )
+    if state.causes:
+        tools.listen(Event("proxy", "", data={"cause": ", ".join(state.causes)}))
+    return state
 
 
 def examine_front(
     tools: Tools, loaded: LoadedSpec, recorded: Recorded, observed: Observed
 ) -> FrontState:
     """The same, and nothing is changed."""
+    return _hold_against(
+        tools, loaded, (recorded, observed), lambda proxy, front: proxy.examine(front)
+    )
+
+
+def _hold_against(
+    tools: Tools,
+    loaded: LoadedSpec,
+    states: tuple[Recorded, Observed],
+    act: Callable[[Proxy, Front], tuple[str, ...]],
+) -> FrontState:
+    """What `act` finds wrong with the proxy, and what is in the way."""
     if tools.proxy is None or not has_front(tools, loaded):
         return FrontState()
-    front, troubles = make_front(tools, loaded, recorded, observed)
+    front, troubles = make_front(tools, loaded, *states)
     causes: tuple[str, ...] = ()
     try:
-        causes = tools.proxy.examine(front)
+        causes = act(tools.proxy, front)
     except ReconcilerError as error:
         troubles.append(error)
     return FrontState(causes, tuple(troubles))
