@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
 
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.models import Schedule, Window
 from reconciler.values import frozen
 
@@ -173,6 +174,9 @@ class Container:
     `state`: created, running, paused, restarting, removing, exited, dead.
     `health`: healthy, unhealthy, starting, or empty where the image has no check.
     `exit_code` is None while it runs. `task`: the name of a one-off task, which never serves.
+    `host`: the name of the host that showed it, `runtime` of which kind it is; on a Swarm it
+    stands for the tasks of one deployment, `nodes` are where these run, and `drift` says what
+    somebody changed about it.
     """
 
     app: str
@@ -191,10 +195,18 @@ class Container:
     task: str = ""
     address: str = ""
     replica: int = 1
+    host: str = LOCAL
+    runtime: str = "docker"
+    nodes: tuple[str, ...] = ()
+    drift: str = ""
 
 
 @frozen
 class Observed:
-    """What the engine reports: the containers of each app, newest first."""
+    """What the engines report: the containers of each app, newest first.
+
+    `away`: hosts that didn't answer, with the reason; nothing is known of what runs there.
+    """
 
     apps: Mapping[str, tuple[Container, ...]]
+    away: Mapping[str, str] = field(default_factory=dict)

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 from reconciler.host.engine import Engine
+from reconciler.host.images import Auth
 from reconciler.host.job import Job
 from reconciler.plan.states import Observed
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.models import App
 from reconciler.values import frozen
 
@@ -21,7 +23,10 @@ class Workload:
     `app` is `<project>/<name>`. `env` has the values themselves. `base_dir` is what relative bind
     mounts start from. `labels` are this program's own (`LABEL_…`); the user's are in `spec`.
     `former`: names of the app that its older containers may still carry.
-    `replica`: which of the app's containers it is, from 1.
+    `replica`: which of the app's containers on a host it is, from 1, and `host` the name of that
+    host. `image`: the image as `repository@sha256:…` where a registry has it, else empty, and
+    `auth` what that registry asks for. `secrets`: values of files below /run/secrets by name, for
+    a Swarm.
     """
 
     app: str
@@ -33,6 +38,10 @@ class Workload:
     labels: Mapping[str, str] = field(default_factory=dict)
     former: tuple[str, ...] = ()
     replica: int = 1
+    host: str = LOCAL
+    image: str = ""
+    auth: Auth | None = field(default=None, repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def beside(self) -> bool:
@@ -124,6 +133,7 @@ class Replica:
     deployment: str
     number: int = 1
     address: str = ""
+    host: str = LOCAL
 
 
 class Runtime(Protocol):

@@ -22,6 +22,7 @@ from reconciler.spec.data import lay_over, to_data
 from reconciler.spec.declare import Text
 from reconciler.spec.fields import RelativePath
 from reconciler.spec.files import find_included, read_file
+from reconciler.spec.host_checks import check_hosts
 from reconciler.spec.loaded import LoadedSpec, digest_files
 from reconciler.spec.messages import NO_APPS
 from reconciler.spec.models import App, Spec
@@ -207,6 +208,8 @@ class Assembly:
         checkable = {name: Checkable(app, *apps.entries[name]) for name, app in valid.items()}
         check_apps(spec.project if spec else valid_name(data.get("project")), checkable, self.to)
         check_routes(checkable, spec.proxy if spec else None, self.to)
+        if spec:
+            check_hosts(spec, checkable, top, self.to)
         return spec
 
 

@@ -37,7 +37,7 @@ class _Published:
 
 def check_apps(project: str, apps: Mapping[str, Checkable], to: Reading) -> None:
     """Report what is wrong between apps that are valid each. `project` is empty if unknown."""
-    taken: dict[tuple[int, str], dict[str, _Published]] = defaultdict(dict)
+    taken: dict[tuple[str, int, str], dict[str, _Published]] = defaultdict(dict)
     for name, one in apps.items():
         if len(project) + 1 + len(name) > LONGEST_NAME:
             to.wrong(
@@ -48,11 +48,13 @@ def check_apps(project: str, apps: Mapping[str, Checkable], to: Reading) -> None
             )
         for index, text in enumerate(one.app.ports):
             published = _Published(parse_port(text), name, index)
-            rivals = taken[published.port.host, published.port.protocol]
-            first = _find_rival(rivals, published.port)
-            if first:
-                _report_clash(apps, published, first, to)
-            rivals.setdefault(published.port.address, published)
+            port = published.port
+            for host in one.app.host:
+                rivals = taken[host, port.host, port.protocol]
+                first = _find_rival(rivals, port)
+                if first:
+                    _report_clash(apps, published, first, to)
+                rivals.setdefault(port.address, published)
     _check_renames(apps, to)
     _check_dependencies(apps, to)
 

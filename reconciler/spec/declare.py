@@ -282,6 +282,29 @@ class OrList:
         return {"anyOf": [text_list, handler(schema)]}
 
 
+class OrItem:
+    """A list that may also be written as its only item."""
+
+    def __init__(self, expects: str) -> None:
+        self.expects = expects
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        from pydantic_core.core_schema import no_info_before_validator_function
+
+        return no_info_before_validator_function(self._wrap, handler(source))
+
+    def _wrap(self, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchema:
+        described = handler(schema)
+        return {"anyOf": [described["items"], described]}
+
+
 def fields_of(kind: Any) -> Mapping[str, Field[Any]]:
     """A section's fields by name; none for anything else."""
     return getattr(kind, "__dataclass_fields__", {})

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from reconciler.spec import scalars
 from reconciler.spec.cron import check_cron, check_zone
-from reconciler.spec.declare import Flag, HostPath, Mount, Number, RawText, Text
+from reconciler.spec.declare import Flag, HostPath, Mount, Number, OrItem, RawText, Text
 from reconciler.spec.images import (
     IMAGE_NAME,
     IMAGE_REFERENCE,
@@ -163,6 +163,7 @@ NetworkName = Annotated[
         "networks' names",
     ),
 ]
+Names = Annotated[tuple[Name, ...], OrItem("a name, or a list of names")]
 EnvName = Annotated[
     str,
     _like(

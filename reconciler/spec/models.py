@@ -28,6 +28,7 @@ from reconciler.spec.fields import (
     LabelKey,
     Line,
     Name,
+    Names,
     NetworkName,
     PortMapping,
     Raw,
@@ -38,6 +39,7 @@ from reconciler.spec.fields import (
     User,
     VolumeMapping,
 )
+from reconciler.spec.hosts import LOCAL, Host, Tls
 from reconciler.spec.images import is_digest, is_tag
 from reconciler.spec.notify import Notify
 from reconciler.spec.revisions import check_ref, parse_range
@@ -70,6 +72,7 @@ from reconciler.spec.sources import (
     Source,
     Value,
 )
+from reconciler.spec.swarm import Swarm
 
 __all__ = [
     "App",
@@ -83,6 +86,7 @@ __all__ = [
     "Health",
     "Hook",
     "Hooks",
+    "Host",
     "HttpCheck",
     "HttpRoute",
     "Image",
@@ -97,8 +101,10 @@ __all__ = [
     "Schedule",
     "Source",
     "Spec",
+    "Swarm",
     "TcpRoute",
     "Timeouts",
+    "Tls",
     "Value",
     "Webhooks",
     "When",
@@ -177,6 +183,25 @@ class App(Section):
         "Labels of the container, exactly as written.",
         {"com.example.team": "shop"},
         default_factory=dict,
+    )
+    runtime: Literal["docker", "swarm"] = about(
+        "docker: containers on the engine of each host. swarm: a service of the Swarm that the "
+        "host manages.",
+        "swarm",
+        default="docker",
+    )
+    host: Names = about(
+        "Where the app runs: names from `hosts`, or local, the engine on this machine. On several "
+        "it is rolled out one after the other. With `runtime: swarm`, managers, of which the first "
+        "that answers is asked.",
+        "web1",
+        ["web1", "web2"],
+        default=(LOCAL,),
+    )
+    swarm: Swarm | None = about(
+        "With `runtime: swarm`: how the service is spread and updated.",
+        {"order": "start-first", "parallelism": 2},
+        default=None,
     )
     resources: Resources = about(
         "Limits of the container.", {"cpus": 1.5, "memory": "512m"}, default_factory=Resources
@@ -257,6 +282,7 @@ class App(Section):
             if times > 1:
                 yield "volumes", f"{times} mounts at {target}"
         yield from _rollout_rules(self)
+        yield from _place_rules(self)
 
     @property
     def strategy(self) -> str:
@@ -265,6 +291,24 @@ class App(Section):
             return self.rollout.strategy
         shares = self.ports or "host" in self.networks
         return "blue-green" if self.expose is not None and not shares else "recreate"
+
+
+def _place_rules(app: App) -> Iterator[Rule]:
+    if not app.host:
+        yield "host", "expected at least one host", "leave the line out for this machine's engine"
+    for name, times in Counter(app.host).items():
+        if times > 1:
+            yield "host", f"{name} is there {times} times"
+    if app.swarm and app.runtime != "swarm":
+        yield "swarm", "these settings are for an app with `runtime: swarm`"
+    if app.host == (LOCAL,):
+        return
+    if any(parse_volume(text).is_here for text in app.volumes):
+        hint = "write the full path of the directory on the host, or use a named volume"
+        yield "volumes", "a relative directory is on this machine, where the app doesn't run", hint
+    if app.expose:
+        hint = "publish `ports` there, and put a proxy of your own in front"
+        yield "expose", "the proxy leads to apps on the local engine alone", hint
 
 
 def _rollout_rules(app: App) -> Iterator[Rule]:
@@ -329,6 +373,14 @@ class Spec(Section):
         "The proxy in front of the apps that have `expose`.",
         {"image": "haproxy:3.0-alpine", "http": 8080},
         default_factory=ProxySettings,
+    )
+    hosts: dict[Name, Host] = about(
+        "Further machines that apps can run on, by name.",
+        {"web1": {"docker": "ssh://deploy@10.0.0.5"}},
+        default_factory=dict,
+    )
+    build_host: Name = about(
+        "Where images are built: a name from `hosts`, or local.", "web1", default=LOCAL
     )
     defaults: Annotated[dict[str, Any], PartOf(App)] = about(
         "Fields of an app that apply to every app; an app's own fields win.",

@@ -102,7 +102,12 @@ class Volume:
 
     @property
     def is_bind(self) -> bool:
-        return self.source.startswith(("/", "./", "../", "~")) or self.source in (".", "..")
+        return self.source.startswith("/") or self.is_here
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a directory as seen from the file that names it."""
+        return self.source.startswith(("./", "../", "~")) or self.source in (".", "..")
 
 
 def parse_volume(text: str) -> Volume:

@@ -150,6 +150,12 @@ class Rollout(Section):
         "blue-green",
         default=None,
     )
+    max_unavailable: Count = about(
+        "On several hosts, or with several replicas: how many are replaced at once, after the "
+        "first one works.",
+        2,
+        default=1,
+    )
     drain: Grace = about(
         "How long the old one may finish its requests and connections.", "5m", default="30s"
     )

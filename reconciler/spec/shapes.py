@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from reconciler.spec.declare import (
     TEXT,
     OneOf,
+    OrItem,
     OrList,
     PartOf,
     RawText,
@@ -55,7 +56,7 @@ class Shape:
             return "a list of text, or a mapping"
         if self.words:
             return join_words(self.words, "or")
-        if self.item:
+        if self.item and not self.marker:
             items = self.item.choices.get(TEXT, self.item).marker
             return f"a list of {getattr(items, 'plural', 'mappings')}"
         return getattr(self.marker, "expects", "a mapping")
@@ -116,4 +117,6 @@ def _shape_of_annotated(inner: Any, marker: Any) -> Shape:
         return Shape(section=marker.section, is_part=True)
     if isinstance(marker, OrList):
         return Shape(section=inner, short=marker.field)
+    if isinstance(marker, OrItem):
+        return Shape(marker=marker, item=shape_of(get_args(inner)[0]))
     return Shape(marker=marker)

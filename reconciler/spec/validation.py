@@ -100,8 +100,10 @@ def _find_place(error: ErrorDetails, top: Node, to: Reading) -> _Place:
 def _step_into(place: _Place, step: str | int, to: Reading) -> None:
     place.around, place.section_at = place.shape, place.at
     if isinstance(step, int):
-        place.at, place.key = f"{place.at}[{step}]", None
-        place.node, place.shape = place.node.value[step], place.shape.item or place.shape
+        place.shape = place.shape.item or place.shape
+        if place.node.id == "sequence":  # else its only item was written alone
+            place.at, place.key = f"{place.at}[{step}]", None
+            place.node = place.node.value[step]
         return
     found = entries(place.node, place.at, to)
     place.shape = place.shape.at(step)
