@@ -21,6 +21,8 @@ As tests run side by side on that engine, use names of your own: `project` gives
                    .put(repo, tag, local_image) -> digest .stop() .start()
     registry_auth  the same, wanting .user and .password; .login()
     make_registry  a registry for this test alone: make_registry(engine, user="")
+    swarm          Swarm of three nodes, see tests/support/swarm.py; nothing breaks it meanwhile.
+                   `broken_swarm` is the same for a test that breaks it: nobody else uses it.
     git_repo       git_repo("name") -> GitRepo: .path .url .commit({path: text}) -> sha
                    .tag(name) .branch(name) .switch(name) .write({...}) .head .git(*argv)
     state_dir      an empty directory for the program's state
@@ -54,6 +56,7 @@ from tests.support import system
 from tests.support.engine import OWNER, PrivateEngine, reap_orphans, remove_owned, why_no_engine
 from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
+from tests.support.swarm import Swarm, open_swarm
 
 HOME = "RECONCILER_TEST_HOME"
 OUTSIDE = "RECONCILER_TEST_OUTSIDE"
@@ -192,6 +195,23 @@ def make_registry() -> Iterator[Callable[..., PrivateRegistry]]:
     yield make
     for each in made:
         each.stop()
+
+
+@pytest.fixture(scope="session")
+def any_swarm(shared_home: Path) -> Swarm:
+    return open_swarm(shared_home)
+
+
+@pytest.fixture
+def swarm(any_swarm: Swarm) -> Iterator[Swarm]:
+    with any_swarm.shared():
+        yield any_swarm
+
+
+@pytest.fixture
+def broken_swarm(any_swarm: Swarm) -> Iterator[Swarm]:
+    with any_swarm.alone():
+        yield any_swarm
 
 
 @pytest.fixture

@@ -101,6 +101,7 @@ class PrivateEngine:
             if _read_pid(file) == 0:
                 file.unlink(missing_ok=True)
         argv: list[str | Path] = [
+            *self._own_name(),
             "dockerd",
             "--config-file",
             self.home / "daemon.json",
@@ -115,6 +116,14 @@ class PrivateEngine:
         )
         if not self.is_ready():
             raise RuntimeError(f"the engine ended at its start:\n{self.log_tail()}")
+
+    def _own_name(self) -> list[str]:
+        """What gives the engine the name of its host, where `hostname` in its home has one."""
+        try:
+            name = (self.home / "hostname").read_text()
+        except FileNotFoundError:
+            return []
+        return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', name]
 
     def start_once(self) -> None:
         """Start the engine and make its base image, unless another process did or is at it."""
@@ -226,11 +235,17 @@ class PrivateEngine:
             raise DockerFailed(done.returncode, command, done.stdout, done.stderr)
         return done.stdout.strip()
 
-    def request(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """One call of the engine's HTTP API: decoded JSON, else the text. Raises OSError."""
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """One call of the engine's HTTP API: decoded JSON, else the text. Raises OSError.
+
+        A body that isn't bytes is sent as JSON.
+        """
+        headers = {}
+        if body is not None and not isinstance(body, bytes):
+            body, headers = json.dumps(body).encode(), {"Content-Type": "application/json"}
         connection = UnixConnection(self.socket)
         try:
-            connection.request(method, path, body)
+            connection.request(method, path, body, headers)
             answer = connection.getresponse()
             text = answer.read().decode()
         finally:

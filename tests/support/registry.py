@@ -1,7 +1,8 @@
 """Private image registries: Debian's docker-registry (distribution 2.8).
 
-A registry listens on 127.0.0.1 in its engine's network namespace, so that the engine pushes to
-it without TLS, and test code that is in the namespace reaches it by the same address.
+A registry listens in its engine's network namespace, on 127.0.0.1 unless told otherwise, so that
+the engine pushes to it without TLS, and test code that is in the namespace reaches it by the same
+address.
 """
 
 import base64
@@ -30,22 +31,33 @@ _MANIFESTS = ", ".join(
 
 
 class PrivateRegistry:
-    """`address` is `127.0.0.1:PORT`, the first part of an image's name.
+    """`address` is `HOST:PORT`, the first part of an image's name.
 
     With `user` set it wants that name and `password`; without, it's open. Deleting is allowed.
     """
 
-    def __init__(self, engine: PrivateEngine, user: str = "") -> None:
+    def __init__(self, engine: PrivateEngine, user: str = "", host: str = "127.0.0.1") -> None:
         self.engine = engine
+        self.host = host
         self.user = user
         self.password = secrets.token_urlsafe(12) if user else ""
         self.home = engine.home / f"registry-{os.getpid()}-{next(_numbers)}"
         self.home.mkdir()
         with engine.inside():
-            self.port = _free_port()
-        self.address = f"127.0.0.1:{self.port}"
+            self.port = _free_port(host)
+        self.address = f"{host}:{self.port}"
         self.url = f"http://{self.address}"
         self._write_settings()
+
+    @classmethod
+    def at(cls, engine: PrivateEngine, address: str) -> "PrivateRegistry":
+        """A handle of an open one that runs already; it can't be stopped by it."""
+        found = cls.__new__(cls)
+        found.engine, found.user, found.password = engine, "", ""
+        found.address, found.url = address, f"http://{address}"
+        found.host, port = address.split(":")
+        found.port = int(port)
+        return found
 
     def _write_settings(self) -> None:
         settings: dict[str, Any] = {
@@ -88,7 +100,7 @@ class PrivateRegistry:
             pair = base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
             headers["Authorization"] = f"Basic {pair}"
         with self.engine.inside():
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=20)
             try:
                 connection.request(method, path, headers=headers)
                 answer = connection.getresponse()
@@ -129,9 +141,9 @@ class PrivateRegistry:
         self.engine.docker(*argv, stdin=self.password)
 
 
-def _free_port() -> int:
+def _free_port(host: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
