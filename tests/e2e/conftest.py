@@ -105,7 +105,13 @@ class Shop:
 
     def write(self) -> None:
         document = {"version": 1, "project": self.project, **self.top, "apps": self.apps}
-        self.spec.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.replace(yaml.safe_dump(document, sort_keys=False))
+
+    def replace(self, text: str) -> None:
+        """The spec's text at once, as editors do it: nobody reads half of it."""
+        new = self.spec.with_name(".apps.yaml.new")
+        new.write_text(text)
+        new.replace(self.spec)
 
     def command(self, *arguments: str) -> list[str]:
         name, *rest = arguments
@@ -241,6 +247,15 @@ def answers(shop: Shop, text: str, name: str = "api") -> bool:
         return shop.answer(name) == text
     except (OSError, http.client.HTTPException, AssertionError, StopIteration):
         return False
+
+
+def serves(shop: Shop, text: str, name: str = "api") -> bool:
+    """Whether the app answers just that, and the deployment that brought it has ended well.
+
+    An app answers before its deployment is done. What comes in between, such as an edit, finds
+    nothing verified yet, and has another cause.
+    """
+    return answers(shop, text, name) and shop.status(name)["status"] == "done"
 
 
 def files_below(directory: Path) -> Sequence[Path]:

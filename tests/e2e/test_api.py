@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import Shop, answers
+from tests.e2e.conftest import Shop, serves
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 AWKWARD = {
@@ -80,8 +80,7 @@ def test_script_of_readme_deploys(shop: Shop, wait_until: Callable[..., Any]) ->
         wait_until(lambda: daemon.lines("listening"))
         url = "http://" + daemon.lines("listening")[0]["text"].rpartition(" ")[2]
         keys = {"DOKPLOY_URL": url, "DOKPLOY_API_KEY": token, "POLL_SECONDS": "0.1"}
-        wait_until(lambda: answers(shop, "one"), timeout=30)
-        wait_until(lambda: shop.status()["status"] == "done")
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         shop.commit_page("two")
         done = subprocess.run(
             ["sh", script, "api"],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import DOCKERFILE, HEALTH, Shop, answers
+from tests.e2e.conftest import DOCKERFILE, HEALTH, Shop, serves
 
 
 @pytest.fixture
@@ -62,14 +62,14 @@ def test_repository_with_spec_and_source(ops: Shop) -> None:
 def test_daemon_follows_a_repository(ops: Shop, wait_until: Callable[..., Any]) -> None:
     ops.repo.commit({"conf/motto": "hello"})
     with ops.daemon("--interval", "1s", "--protect-history") as daemon:
-        wait_until(lambda: answers(ops, "one", "web"), timeout=30)
+        wait_until(lambda: serves(ops, "one", "web"), timeout=30)
         ops.repo.commit({"web/index.html": "two"})
-        wait_until(lambda: answers(ops, "two", "web"), timeout=30)
+        wait_until(lambda: serves(ops, "two", "web"), timeout=30)
         good = ops.repo.head
         ops.repo.commit({"apps.yaml": "", "web/index.html": "three"})
         wait_until(lambda: daemon.lines("refused"))
         ops.engine.docker("rm", "-f", ops.container_id("web"))
-        wait_until(lambda: answers(ops, "two", "web"), timeout=30)
+        wait_until(lambda: serves(ops, "two", "web"), timeout=30)
         assert ops.status_document()["configuration"]["revision"] == good
         ops.repo.git("reset", "-q", "--hard", f"{good}^")
         ops.repo.commit({"web/index.html": "another past"})

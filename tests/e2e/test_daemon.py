@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.conftest import DOCKERFILE, Shop, answers
+from tests.e2e.conftest import DOCKERFILE, Shop, serves
 from tests.support.engine import PrivateEngine
 from tests.support.gate import Gate
 
@@ -22,7 +22,7 @@ def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
 ) -> None:
     shop.app(env={"LEVEL": "1"})
     with shop.daemon() as daemon:
-        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         first = shop.container_id()
 
         shop.app(env={"LEVEL": "2"})
@@ -33,11 +33,10 @@ def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
 
         shop.repo.commit({"index.html": "two"})
         daemon.signal(signal.SIGHUP)
-        wait_until(lambda: answers(shop, "two"), timeout=30)
+        wait_until(lambda: serves(shop, "two"), timeout=30)
 
-        wait_until(lambda: shop.status()["status"] == "done")
         engine.docker("rm", "-f", shop.container_id())
-        wait_until(lambda: answers(shop, "two"), timeout=30)
+        wait_until(lambda: serves(shop, "two"), timeout=30)
         healed = shop.history()[0]
         assert healed["kind"] == "heal"
         assert "build" not in shop.stages(healed)
@@ -47,7 +46,7 @@ def test_daemon_acts_on_an_edit_a_commit_and_a_removed_container(
 def test_daemon_the_second_one_stands_by_and_takes_over(shop: Shop, wait_until: Wait) -> None:
     shop.app()
     with shop.daemon() as first:
-        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         with shop.daemon() as second:
             wait_until(lambda: second.lines("standby"))
             os.kill(first.process.pid, signal.SIGKILL)
@@ -62,9 +61,9 @@ def test_daemon_keeps_the_last_good_spec_through_a_bad_edit_and_a_restart(
 ) -> None:
     shop.app()
     with shop.daemon() as daemon:
-        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         good = shop.spec.read_text()
-        shop.spec.write_text(good.replace("health:", "helth:"))
+        shop.replace(good.replace("health:", "helth:"))
         wait_until(lambda: daemon.lines("refused"))
         daemon.signal(signal.SIGHUP)
         problem = shop.status_document()["configuration"]["problem"]
@@ -72,7 +71,7 @@ def test_daemon_keeps_the_last_good_spec_through_a_bad_edit_and_a_restart(
         assert daemon.stop() < 10
     with shop.daemon() as daemon:
         shop.engine.docker("rm", "-f", shop.container_id())
-        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         shop.app(env={"LEVEL": "2"})
         wait_until(lambda: daemon.lines("accepted"))
         wait_until(lambda: shop.history()[0]["cause"] == "env.LEVEL added")
@@ -85,8 +84,7 @@ def test_daemon_answers_the_api_and_deploys_what_it_is_asked_for(
     shop.app()
     key = shop.run("token create", "ci", "--scope", "deploy").out.strip()
     with shop.daemon("--listen", "127.0.0.1:0") as daemon:
-        wait_until(lambda: answers(shop, "one"), timeout=30)
-        wait_until(lambda: shop.status()["status"] == "done")
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         url = "http://" + daemon.lines("listening")[0]["text"].rpartition(" ")[2]
         client = httpx.Client(base_url=url, headers={"x-api-key": key})
         with client:
@@ -95,7 +93,7 @@ def test_daemon_answers_the_api_and_deploys_what_it_is_asked_for(
             assert (done.status_code, done.json()) == (200, {"success": True})
             one = client.get("/application.one", params={"applicationId": "api"}).json()
             assert one["applicationStatus"] == "running"
-            wait_until(lambda: answers(shop, "two"), timeout=30)
+            wait_until(lambda: serves(shop, "two"), timeout=30)
             assert client.get("/readyz").status_code == 200
 
 
@@ -120,7 +118,6 @@ def test_daemon_hands_a_build_over_to_its_next_start(shop: Shop, wait_until: Wai
     (row,) = shop.history()
     assert row["status"] == "queued"
     with shop.daemon():
-        gate.open_until(lambda: answers(shop, "one"))
-        wait_until(lambda: shop.status()["status"] == "done")
+        gate.open_until(lambda: serves(shop, "one"))
     (row,) = shop.history()
     assert (row["attempt"], row["outcome"]) == (2, "succeeded")

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from tests.e2e.conftest import DOCKERFILE, Daemon, Shop, answers
+from tests.e2e.conftest import DOCKERFILE, Daemon, Shop, serves
 from tests.support.engine import PrivateEngine
 from tests.support.gate import Gate
 
@@ -29,7 +29,7 @@ def test_each_change_is_deployed_once_whoever_dies_in_a_build_or_a_swap_and_whoe
         shop.app(name, health=READY)
 
     def show(page: str) -> bool:
-        return all(answers(shop, page, name) for name in APPS) and not shop.plan()["actions"]
+        return all(serves(shop, page, name) for name in APPS) and not shop.plan()["actions"]
 
     def at(stage: str) -> bool:
         """Whether a deployment of each app is there."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.e2e.conftest import Daemon, Shop, answers
+from tests.e2e.conftest import Daemon, Shop, serves
 from tests.source.servers import GitHttp
 from tests.support.engine import PrivateEngine
 from tests.support.gitrepo import GitRepo
@@ -34,15 +34,14 @@ def test_daemon_brings_all_apps_back_after_the_engine_was_killed(
     shop.app("api")
     shop.app("web", restart="no")
     with shop.daemon() as daemon:
-        wait_until(lambda: answers(shop, "one", "api") and answers(shop, "one", "web"), timeout=30)
-        wait_until(lambda: {row["status"] for row in shop.history()} == {"done"})
+        wait_until(lambda: serves(shop, "one", "api") and serves(shop, "one", "web"), timeout=30)
         own_engine.kill()
         wait_until(lambda: _reports(daemon, "engine") == ["warning"])
         daemon.signal(signal.SIGHUP)
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: _reports(daemon, "pass") == ["warning"])
         own_engine.start()
-        wait_until(lambda: answers(shop, "one", "api") and answers(shop, "one", "web"), timeout=30)
+        wait_until(lambda: serves(shop, "one", "api") and serves(shop, "one", "web"), timeout=30)
         wait_until(lambda: _reports(daemon, "pass") == ["warning", "info"])
         assert _reports(daemon, "engine") == ["warning", "info"]
         for name in ("api", "web"):
@@ -58,12 +57,12 @@ def test_daemon_goes_on_when_the_git_host_is_back(
         server.wants_login = False
         shop.app(source={"git": server.url(shop.repo.path.name)})
         with shop.daemon("--interval", "0.2s") as daemon:
-            wait_until(lambda: answers(shop, "one"), timeout=30)
+            wait_until(lambda: serves(shop, "one"), timeout=30)
             server.go_away()
             shop.repo.commit({"index.html": "two"})
             wait_until(lambda: daemon.lines("held back"))
             server.come_back()
-            wait_until(lambda: answers(shop, "two"), timeout=30)
+            wait_until(lambda: serves(shop, "two"), timeout=30)
             (held, over) = daemon.lines("held back")
             assert (held["level"], over["text"]) == ("warning", "goes on")
 
@@ -78,13 +77,12 @@ def test_daemon_pushes_when_the_registry_is_back(
     repository = f"{registry.address}/{shop.project}/api"
     shop.app(image={"repository": repository, "push": True})
     with shop.daemon() as daemon:
-        wait_until(lambda: answers(shop, "one"), timeout=30)
+        wait_until(lambda: serves(shop, "one"), timeout=30)
         registry.stop()
         shop.repo.commit({"index.html": "two"})
         daemon.signal(signal.SIGHUP)
         wait_until(lambda: shop.history()[0]["outcome"] == "failed", timeout=30)
-        assert answers(shop, "one")
+        assert shop.answer() == "one"
         registry.start()
-        wait_until(lambda: answers(shop, "two"), timeout=30)
-        wait_until(lambda: shop.status()["status"] == "done")
+        wait_until(lambda: serves(shop, "two"), timeout=30)
         assert shop.history()[0]["cause"].endswith(shop.history()[1]["reason"])

@@ -59,7 +59,7 @@ def test_daemon_in_a_container_replaces_itself(shop: Shop, wait_until: Callable[
     add_daemon(shop, LEVEL="2")
     wait_until(lambda: only_daemon() not in ("", first), timeout=40)
     second = only_daemon()
-    row = newest("done")
+    row = wait_until(lambda: newest("done"))
     assert (row["trigger"], row["cause"]) == ("daemon", "env.LEVEL added")
 
     shop.app("daemon", **{**shop.apps["daemon"], "command": ["sh", "-c", "sleep 1; exit 3"]})
