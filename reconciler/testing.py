@@ -8,6 +8,7 @@ runtime.unhealthy["shop/api"] = InstanceState("exited", exit_code=3)
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -64,6 +65,10 @@ class FakeInstance:
             raise HealthError("the new container was removed by somebody else", app=app)
         found = self._runtime.unhealthy.get(app)
         return found or InstanceState(self._container.state, exit_code=self._container.exit_code)
+
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
+        """Whatever listens there."""
+        return socket.create_connection((address, port), timeout)
 
     def execute(self, argv: tuple[str, ...], timeout: float) -> tuple[int, str]:  # noqa: ARG002
         """`true` succeeds and everything else fails, as in an almost empty image."""

@@ -57,7 +57,7 @@ class BuildKit:
             redactor.learn(value)
         progress = BuildLog(lambda line: job.log(redactor.hide(line)))
         with _place_for_id(job.app) as id_file:
-            command = make_command(self.cli, self.engine.url, recipe, id_file)
+            command = make_command(self.cli, self.engine.cli_environment(), recipe, id_file)
             finished = run_command(command, replace(job, log=progress.take))
             if finished.returncode != 0:
                 problem = self._make_error(progress, recipe.app)
@@ -80,8 +80,13 @@ class BuildKit:
         return message if _ENGINE_GONE.search(message) else ""
 
 
-def make_command(cli: str, url: str, recipe: Recipe, id_file: Path) -> Command:
-    """The call of the CLI. Secrets go through its environment, and argv names the variables."""
+def make_command(
+    cli: str, engine: Mapping[str, str | None], recipe: Recipe, id_file: Path
+) -> Command:
+    """The call of the CLI. `engine` is what `Engine.cli_environment` says.
+
+    Secrets go through the CLI's environment, and argv names the variables.
+    """
     check_secrets(recipe)
     variables = {name: f"RECONCILER_SECRET_{i}" for i, name in enumerate(sorted(recipe.secrets))}
     argv = [cli, "build", "--progress", "plain", "--iidfile", str(id_file)]
@@ -97,7 +102,7 @@ def make_command(cli: str, url: str, recipe: Recipe, id_file: Path) -> Command:
     env = {variables[name]: value for name, value in recipe.secrets.items()}
     return Command(
         argv=[*argv, "--", str(recipe.context)],
-        env={**_ENVIRONMENT, **env, "DOCKER_HOST": url},
+        env={**_ENVIRONMENT, **env, **engine},
         log_output=True,
     )
 

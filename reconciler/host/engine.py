@@ -8,7 +8,6 @@ have to be cancelled are read by `host.stream`.
 from __future__ import annotations
 
 import json
-import os
 import socket
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from reconciler.errors import DeployError, DiskFull, EngineUnavailable, ReconcilerError
+from reconciler.host.access import Access, default_access
 from reconciler.host.wire import Wire
 from reconciler.values import frozen
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
-DEFAULT_URL = "unix:///var/run/docker.sock"
 TODO_UNAVAILABLE = "Start the engine, or correct DOCKER_HOST."
 TODO_DENIED = "Add your user to the socket's group (often `docker`) and log in again, or be root."
 
@@ -80,10 +79,13 @@ def read_message(body: bytes) -> str:
 
 
 class Engine:
-    """The engine at `url` (default: `DOCKER_HOST`, else the local socket)."""
+    """The engine of `access`, or at this URL (default: `DOCKER_HOST`, else the local socket)."""
 
-    def __init__(self, url: str | None = None) -> None:
-        self.url = url or os.environ.get("DOCKER_HOST") or DEFAULT_URL
+    def __init__(self, access: Access | str | None = None) -> None:
+        if not isinstance(access, Access):
+            access = Access(access) if access else default_access()
+        self.access = access
+        self.url = access.url
         self._lock = threading.Lock()
         self._client: DockerClient | None = None
 
@@ -141,6 +143,14 @@ class Engine:
             opened.close()
             raise
         return opened
+
+    def cli_environment(self) -> Mapping[str, str | None]:
+        """What leads the docker command line to this engine; None unsets a name."""
+        return {"DOCKER_HOST": self.url, "DOCKER_TLS_VERIFY": None, "DOCKER_CERT_PATH": None}
+
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
+        """A TCP connection to what the engine's machine knows by `address`. Raises `OSError`."""
+        return socket.create_connection((address, port), timeout)
 
     @property
     def client(self) -> DockerClient:

@@ -100,7 +100,7 @@ class HttpProbe:
 
     def _get(self, host: str, port: int, proxied: bool) -> Answer:
         try:
-            connection = socket.create_connection((host, port), timeout=CONNECT_SECONDS)
+            connection = self._instance.dial(host, port, CONNECT_SECONDS)
         except OSError as error:
             return _not_connected(error)
         connection.settimeout(ANSWER_SECONDS)
@@ -144,7 +144,7 @@ class TcpProbe:
 
     def _connect(self, host: str, port: int, proxied: bool) -> Answer:
         try:
-            connection = socket.create_connection((host, port), timeout=CONNECT_SECONDS)
+            connection = self._instance.dial(host, port, CONNECT_SECONDS)
         except OSError as error:
             return _not_connected(error)
         with connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 from pathlib import Path
@@ -62,7 +63,7 @@ class InstanceState:
     """`status` as docker's State.Status; `health` as its HEALTHCHECK's, empty without one.
 
     `restarts` counts what the engine did by itself. `addresses` are the container's own
-    addresses that can be reached from here, `published` maps a container port (tcp) to the
+    addresses that `dial` reaches, `published` maps a container port (tcp) to the
     `(address, port)` where it can be reached as well. `memory_limit` is in bytes, 0 for none.
     `health_command` is the argv of the image's HEALTHCHECK.
     """
@@ -89,6 +90,9 @@ class Instance(Protocol):
 
     def inspect(self) -> InstanceState:
         """Its state now. Raises `EngineUnavailable`; `HealthError` when it is gone."""
+
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
+        """A TCP connection to one of the places that `inspect` named. Raises `OSError`."""
 
     def execute(self, argv: tuple[str, ...], timeout: float) -> tuple[int, str]:
         """Run a command inside: exit code and the last lines of its output.

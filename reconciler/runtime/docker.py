@@ -34,7 +34,6 @@ class DockerRuntime:
 
     def __init__(self, engine: Engine, state_dir: Path, own: str | None = None) -> None:
         self._api = DockerApi(engine)
-        self._engine_url = engine.url
         self._locks = state_dir / "locks"
         self._own = own
 
@@ -43,7 +42,7 @@ class DockerRuntime:
         from reconciler.runtime.docker_swap import DockerSwap
 
         own = own_container() if self._own is None else self._own
-        return DockerSwap(self._api, self._engine_url, self._locks, own)
+        return DockerSwap(self._api, self._locks, own)
 
     @functools.cached_property
     def _tasks(self) -> DockerTasks:
@@ -60,7 +59,7 @@ class DockerRuntime:
         """One container, for a closer look."""
         from reconciler.runtime.docker_instance import DockerInstance
 
-        return DockerInstance(self._api, self._engine_url, app, container)
+        return DockerInstance(self._api, app, container)
 
     def deploy(self, workload: Workload, job: Job) -> Instance:
         """Start the new container, the old one set aside. See `docker_swap`."""

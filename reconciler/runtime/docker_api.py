@@ -42,7 +42,7 @@ class DockerApi:
     """Each method is one call. Raises `Refused` and `EngineUnavailable`."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
 
     def version(self) -> tuple[int, int]:
         """The engine's API version."""
@@ -125,7 +125,7 @@ class DockerApi:
     def follow(self, container: str, take: Callable[[bytes], None]) -> None:
         """Give `take` what it writes to stdout and stderr, from the beginning to its end."""
         query = {"stdout": "1", "stderr": "1", "follow": "1"}
-        wire = self._engine.connect(CALL_SECONDS)
+        wire = self.engine.connect(CALL_SECONDS)
         try:
             wire.wait_forever()
             head = wire.ask("GET", Request("GET", f"/containers/{container}/logs", query).target)
@@ -135,7 +135,7 @@ class DockerApi:
             while piece := wire.read_piece():
                 rest = _take_frames(rest + piece, take)
         except OSError as error:
-            raise self._engine.unavailable(str(error)) from error
+            raise self.engine.unavailable(str(error)) from error
         finally:
             wire.close()
 
@@ -205,7 +205,7 @@ class DockerApi:
     ) -> Answer:
         headers = {"Content-Type": "application/json"} if body is not None else {}
         data = json.dumps(body).encode() if body is not None else None
-        answer = self._engine.send(Request(method, path, query or {}, headers, data), timeout)
+        answer = self.engine.send(Request(method, path, query or {}, headers, data), timeout)
         if answer.status >= 400:
             raise Refused(answer.status, answer.message)
         return answer

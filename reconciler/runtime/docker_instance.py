@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import sys
+import socket
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from reconciler.errors import EngineUnavailable, HealthError
+from reconciler.host.access import Access
 from reconciler.host.job import Cancellation
 from reconciler.runtime.background import Background
 from reconciler.runtime.base import InstanceState
 from reconciler.runtime.docker_api import DockerApi, Document, Refused
-from reconciler.runtime.proc_net import PROC_FILES, parse_listening
+from reconciler.runtime.proc_net import PROC_FILES, is_loopback, parse_listening
 
 OUTPUT_LINES = 10
 TIMED_OUT, NOT_RUNNABLE = 124, 126
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+_LOOPBACK = frozenset({"", "localhost", "127.0.0.1", "::1"})
 
 
 class DockerInstance:
-    """The container `id` of `app` on the engine at `engine_url`."""
+    """The container `id` of `app` on the engine of `api`."""
 
-    def __init__(self, api: DockerApi, engine_url: str, app: str, id: str) -> None:  # noqa: A002
+    def __init__(self, api: DockerApi, app: str, id: str) -> None:  # noqa: A002
         self._api = api
-        self._engine_url = engine_url
         self._app = app
         self.id = id
 
     def inspect(self) -> InstanceState:
         """Its state now, with one call."""
-        return parse_state(self._inspect(), self._engine_url)
+        return parse_state(self._inspect(), self._api.engine.access)
 
     def _inspect(self) -> Document:
         try:
@@ -41,6 +41,10 @@ class DockerInstance:
         if document is None:
             raise HealthError("the new container was removed by somebody else", app=self._app)
         return document
+
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:
+        """A connection to one of the places that `inspect` named. Raises `OSError`."""
+        return self._api.engine.dial(address, port, timeout)
 
     def execute(self, argv: tuple[str, ...], timeout: float) -> tuple[int, str]:
         """Run `argv` inside. One that doesn't end stays behind until the container stops."""
@@ -94,7 +98,7 @@ def clean_lines(output: bytes) -> list[str]:
     return ["".join(c if c.isprintable() or c == "\t" else " " for c in line) for line in lines]
 
 
-def parse_state(document: Document, engine_url: str) -> InstanceState:
+def parse_state(document: Document, access: Access) -> InstanceState:
     """From the engine's inspect document. Pure."""
     state, config = document["State"], document["Config"]
     health = state.get("Health") or {}
@@ -108,8 +112,8 @@ def parse_state(document: Document, engine_url: str) -> InstanceState:
         health="" if status == "none" else status,
         health_output=log[-1]["Output"].strip() if log else "",
         error=state["Error"],
-        addresses=_addresses(document, engine_url),
-        published=_published(document, engine_url),
+        addresses=_addresses(document, access),
+        published=_published(document, access),
         memory_limit=document["HostConfig"].get("Memory") or 0,
         health_command=_health_command(config),
     )
@@ -124,9 +128,9 @@ def _health_command(config: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def _addresses(document: Document, engine_url: str) -> tuple[str, ...]:
+def _addresses(document: Document, access: Access) -> tuple[str, ...]:
     """None for an engine elsewhere: the same address here would be somebody else."""
-    if urlsplit(engine_url).scheme != "unix" or sys.platform != "linux":
+    if not access.dials_there:
         return ()
     if document["HostConfig"]["NetworkMode"] == "host":
         return ("127.0.0.1",) if document["State"]["Running"] else ()
@@ -136,13 +140,15 @@ def _addresses(document: Document, engine_url: str) -> tuple[str, ...]:
     return tuple(address for address in (*fourth, *sixth) if address)
 
 
-def _published(document: Document, engine_url: str) -> dict[int, tuple[str, int]]:
-    here = urlsplit(engine_url).hostname or "127.0.0.1"
+def _published(document: Document, access: Access) -> dict[int, tuple[str, int]]:
+    here = "" if access.dials_there else access.reached_at
     found: dict[int, tuple[str, int]] = {}
     for key, bindings in (document["NetworkSettings"].get("Ports") or {}).items():
         port, _, protocol = key.partition("/")
         if bindings and protocol == "tcp":
             address = bindings[0]["HostIp"]
-            host = here if address in _EVERYWHERE else address
-            found[int(port)] = (host, int(bindings[0]["HostPort"]))
+            everywhere = address in _EVERYWHERE
+            if everywhere or here in _LOOPBACK or not is_loopback(address):
+                host = (here or "127.0.0.1") if everywhere else address
+                found[int(port)] = (host, int(bindings[0]["HostPort"]))
     return found

@@ -101,9 +101,8 @@ class DockerSwap:
     `own`: id of the container that this process runs in, empty outside of one.
     """
 
-    def __init__(self, api: DockerApi, engine_url: str, locks: Path, own: str = "") -> None:
+    def __init__(self, api: DockerApi, locks: Path, own: str = "") -> None:
         self._api = api
-        self._engine_url = engine_url
         self._locks = locks
         self._own = own
 
@@ -123,7 +122,7 @@ class DockerSwap:
                 self._make_way(crew, workload, job)
                 job.log(f"starting {call.name}")
                 call_cancellable(job.cancel, functools.partial(self._api.start, identity))
-        return DockerInstance(self._api, self._engine_url, workload.app, identity)
+        return DockerInstance(self._api, workload.app, identity)
 
     def _takes_many(self, workload: Workload) -> bool:
         """Whether the create call takes all networks of the workload; asked only if it matters."""

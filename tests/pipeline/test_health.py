@@ -316,6 +316,7 @@ class Hidden:
         self._instance = instance
         self._changes = changes
         self.id = instance.id
+        self.dial = instance.dial
         self.execute = instance.execute
         self.last_lines = instance.last_lines
         self.listening = instance.listening

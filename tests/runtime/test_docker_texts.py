@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from reconciler.errors import DeployError
+from reconciler.host.access import Access
 from reconciler.runtime.base import Workload
 from reconciler.runtime.docker_api import _demultiplex
 from reconciler.runtime.docker_crew import parse_crew
@@ -278,6 +279,7 @@ def inspected(**changes: Any) -> dict[str, Any]:
             "Ports": {
                 "80/tcp": [{"HostIp": "0.0.0.0", "HostPort": "8080"}],
                 "90/tcp": [{"HostIp": "10.0.0.1", "HostPort": "9090"}],
+                "91/tcp": [{"HostIp": "127.0.0.1", "HostPort": "9191"}],
                 "53/udp": [{"HostIp": "0.0.0.0", "HostPort": "53"}],
                 "99/tcp": None,
             },
@@ -287,21 +289,30 @@ def inspected(**changes: Any) -> dict[str, Any]:
 
 
 def test_instance_addresses_of_a_local_engine() -> None:
-    state = parse_state(inspected(), "unix:///run/docker.sock")
+    state = parse_state(inspected(), Access("unix:///run/docker.sock"))
     assert state.addresses == ("172.18.0.2", "fd00::2")
-    assert state.published == {80: ("127.0.0.1", 8080), 90: ("10.0.0.1", 9090)}
+    local = ("127.0.0.1", 9191)
+    assert state.published == {80: ("127.0.0.1", 8080), 90: ("10.0.0.1", 9090), 91: local}
+
+
+def test_instance_addresses_through_ssh_are_those_on_the_host() -> None:
+    there = parse_state(inspected(), Access("ssh://deploy@web1.example.com"))
+    assert there == parse_state(inspected(), Access("unix:///run/docker.sock"))
 
 
 def test_instance_addresses_of_an_engine_elsewhere() -> None:
-    """The same address here would be somebody else's container."""
-    state = parse_state(inspected(), "tcp://build.example.com:2375")
+    """The same address here would be somebody else's container, or published by somebody else."""
+    state = parse_state(inspected(), Access("tcp://build.example.com:2375"))
     assert state.addresses == ()
     assert state.published == {80: ("build.example.com", 8080), 90: ("10.0.0.1", 9090)}
+    state = parse_state(inspected(), Access("unix:///run/docker.sock", address="10.0.0.1"))
+    assert state.addresses == ()
+    assert state.published == {80: ("10.0.0.1", 8080), 90: ("10.0.0.1", 9090)}
 
 
 def test_instance_on_the_hosts_network() -> None:
     document = inspected(HostConfig={"NetworkMode": "host"})
-    assert parse_state(document, "unix:///run/docker.sock").addresses == ("127.0.0.1",)
+    assert parse_state(document, Access("unix:///run/docker.sock")).addresses == ("127.0.0.1",)
 
 
 @pytest.mark.parametrize(
@@ -322,7 +333,7 @@ def test_instance_on_the_hosts_network() -> None:
     ],
 )
 def test_instance_health_command(config: Any, argv: tuple[str, ...]) -> None:
-    assert parse_state(inspected(Config=config), "unix:///x").health_command == argv
+    assert parse_state(inspected(Config=config), Access("unix:///x")).health_command == argv
 
 
 def test_listening_sockets() -> None:
