@@ -16,6 +16,7 @@ SIGNS = {
     "push": "~",
     "heal": "+",
     "scale": "~",
+    "move": "~",
     "remove": "-",
     "clean": "-",
     "record": "·",

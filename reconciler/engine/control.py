@@ -12,7 +12,7 @@ from reconciler import queue
 from reconciler.engine.desired import Resolver, Target
 from reconciler.engine.front import prepare_front
 from reconciler.engine.handover import prepare_by_hand
-from reconciler.engine.requests import TITLES, Asked, repeat_request, target_request
+from reconciler.engine.requests import TITLES, Asked, put_request, repeat_request, target_request
 from reconciler.engine.worker import Leases
 from reconciler.errors import Stopped, UsageError
 from reconciler.host.job import Cancellation, Job
@@ -158,7 +158,7 @@ def _put(tools: Tools, request: Request, job: Job) -> Deployment:
     """Behind any pass that plans right now, so that it can't ask for the same once more."""
     with locked(tools.store.directory / "pass.lock", job, LOCK_SECONDS):
         job.cancel.check()
-        return queue.put(tools.store, request, tools.clock())
+        return put_request(tools, request)
 
 
 def _without_trouble(target: Target, *, tolerate: bool = False) -> Target:

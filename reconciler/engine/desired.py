@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 
 from reconciler.errors import ReconcilerError, Transient
 from reconciler.host.job import Job
-from reconciler.pipeline.tools import Tools, fingerprint_env, learn_urls, read_env
+from reconciler.pipeline.tools import (
+    Tools,
+    fingerprint,
+    fingerprint_env,
+    learn_urls,
+    read_env,
+    read_swarm_secrets,
+)
 from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
@@ -76,6 +83,7 @@ class Resolver:
         self, apps: Mapping[str, App], known: Mapping[str, Resolved]
     ) -> dict[str, Target]:
         """The same for given sections; no question is asked about versions that are `known`."""
+        self.tools.learn(self.loaded)
         learn_urls(apps.values(), self.tools.urls)
         wanted = {name: Wanted(name, app.source, app.revision) for name, app in apps.items()}
         asked = {name: one for name, one in wanted.items() if name not in known}
@@ -121,7 +129,9 @@ class Resolver:
         if not all(isinstance(one.source, ImageSource) for one in news):
             from reconciler.builder.backend import start_choosing
 
-            start_choosing(self.tools.engine)  # something new is likely to be built
+            start_choosing(
+                self.tools.hosts.engine(self.tools.hosts.build_host)
+            )  # something new is likely to be built
         for base_dir, group in groups.items():
             answers = fingerprint_all(self.tools.workplace(base_dir), group, self.job)
             for one, resolved in group:
@@ -149,18 +159,22 @@ class Resolver:
             if isinstance(found, ReconcilerError):
                 raise found
             resolved, content = found
-            env = read_env(name, app, self.tools.secrets(base_dir))
+            secrets = self.tools.secrets(base_dir)
+            env = read_env(name, app, secrets)
+            kept = read_swarm_secrets(name, app, secrets)
         except ReconcilerError as error:
             trouble = Trouble(error.what, error.todo, isinstance(error, Transient))
             desired = replace(_bound(name, app), trouble=trouble)
             return Target(app, base_dir, desired, error=error)
-        prints = fingerprint_env(app, env, self.tools.store.fingerprint_key())
+        key = self.tools.store.fingerprint_key()
+        prints = fingerprint_env(app, env, key)
+        kept = {secret: fingerprint(value, key) for secret, value in kept.items()}
         desired = replace(
             _bound(name, app),
             revision=app.revision or resolved.name,
             resolved=resolved.id,
             build=build_facts(app, content, prints),
-            run=run_facts(app, prints),
+            run=run_facts(app, prints, kept),
             settings=setting_facts(app),
             push_to=app.image.repository if app.image and app.image.push else "",
             builds=not isinstance(app.source, ImageSource),

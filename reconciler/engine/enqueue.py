@@ -7,12 +7,13 @@ import sqlite3
 from contextlib import suppress
 from dataclasses import replace
 
-from reconciler import queue
 from reconciler.engine.desired import Target
 from reconciler.engine.handover import hand_over, settle
 from reconciler.engine.requests import (
     Asked,
+    Copies,
     heal_request,
+    put_request,
     remove_request,
     scale_request,
     target_request,
@@ -24,6 +25,7 @@ from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import DEPLOYING, Action
 from reconciler.plan.hashes import build_hash, target_hash
 from reconciler.plan.healing import say_end
+from reconciler.plan.places import places_of
 from reconciler.plan.states import Container, Note, RecordedApp
 from reconciler.plan.view import replicas_of
 from reconciler.state.apps import (
@@ -52,7 +54,7 @@ class Enqueuer:
         """The deployment that was asked for, if the action needs one."""
         if action.kind in DEPLOYING:
             request = self._request(action)
-            return queue.put(self.tools.store, request, self.tools.clock())
+            return put_request(self.tools, request)
         if action.renamed_from:
             hand_over(self.tools, action.renamed_from, action.app)
             self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))
@@ -75,12 +77,13 @@ class Enqueuer:
             image_id = serving.image_id if serving else ""
             return target_request(self.snapshot.targets[action.app], asked, image_id)
         served = self._served(action.app)
-        if action.kind == "scale" or (action.kind == "heal" and action.replicas):
+        if action.kind in ("scale", "move") or (action.kind == "heal" and action.replicas):
             return self._scale_request(action, asked)
         if action.kind == "heal":
-            return heal_request(served, asked, self._replicas(action.app))
+            return heal_request(served, asked, self._copies(action))
         request = remove_request(action.app, served, asked)
-        return replace(request, spec_revision=self.snapshot.spec_revision)
+        spec = {**request.spec, "host": list(self._copies(action).hosts)}
+        return replace(request, spec=spec, spec_revision=self.snapshot.spec_revision)
 
     def _refresh(self, action: Action) -> Request:
         """Built again on fresh base images; the container stays when that changes nothing."""
@@ -102,7 +105,8 @@ class Enqueuer:
             said = say_end(container)
             if container.exit_code and said in action.causes:
                 with suppress(ReconcilerError):
-                    instance = self.tools.runtime.instance(action.app, container.id)
+                    place = self.tools.runtime.at_place(container.place)
+                    instance = place.instance(container.app, container.id)
                     if instance.inspect().oom_killed:
                         better = say_end(container, out_of_memory=True)
                         return action.cause.replace(said, better)
@@ -133,14 +137,18 @@ class Enqueuer:
     def _scale_request(self, action: Action, asked: Asked) -> Request:
         """What is only made complete reaches nothing new."""
         target = ""
-        if action.kind == "scale":
+        if action.kind in ("scale", "move"):
             target = target_hash(self.snapshot.targets[action.app].desired)
-        return scale_request(self._served(action.app), asked, action.replicas, target)
+        return scale_request(self._served(action.app), asked, self._copies(action), target)
 
-    def _replicas(self, app: str) -> int:
-        """As many as were recorded last, which may be more or fewer than were deployed."""
-        serving = self.snapshot.recorded.apps[app].serving
-        return replicas_of(serving.settings) if serving else 1
+    def _copies(self, action: Action) -> Copies:
+        """As they were recorded last, which may differ from how they were deployed."""
+        recorded = self.snapshot.recorded.apps.get(action.app)
+        settings = recorded.serving.settings if recorded and recorded.serving else {}
+        if action.kind in ("scale", "move"):
+            settings = self.snapshot.targets[action.app].desired.settings
+        hosts = places_of(settings).hosts
+        return Copies(action.replicas or replicas_of(settings), hosts, action.places)
 
     def _known_image(self, action: Action, target: Target) -> str:
         """For a restart, the image that serves now or was built before."""
@@ -180,5 +188,7 @@ class Enqueuer:
         served = self._served(action.app)
         if served is None:
             return
-        if settle(self.tools, served):
+        found = self.snapshot.observed.apps.get(action.app, ())
+        extra = [one for one in found if one.id in action.containers]
+        if settle(self.tools, served, extra):
             self.tools.listen(Event("recorded", action.app, data={"cause": action.cause}))

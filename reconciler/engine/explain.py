@@ -22,6 +22,7 @@ NEXT = {
     "push": "The next pass pushes its image",
     "heal": "The next pass puts it right",
     "scale": "The next pass brings it to its number of replicas",
+    "move": "The next pass moves it",
     "remove": "The next pass removes it",
     "clean": "The next pass removes leftovers",
     "record": "The next pass writes this down, and restarts nothing",

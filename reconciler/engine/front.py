@@ -12,6 +12,7 @@ from reconciler.errors import ReconcilerError
 from reconciler.events import Event
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
+from reconciler.plan.places import Places
 from reconciler.plan.renaming import assign_containers, former_names
 from reconciler.plan.states import Container, Observed, Recorded
 from reconciler.runtime.proxy import Front, Proxy, Route, Server
@@ -85,7 +86,7 @@ def prepare_front(tools: Tools, loaded: LoadedSpec, app: str) -> None:
         return
     project = loaded.spec.project
     recorded = read_recorded(tools.store, project)
-    observed = assign_containers(former_names(recorded), tools.runtime.observe(project))
+    observed = assign_containers(former_names(recorded), tools.runtime.observe(project, [Places()]))
     for trouble in settle_front(tools, loaded, recorded, observed).troubles:
         if trouble.app in ("", app):
             raise trouble

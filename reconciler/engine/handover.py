@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 from reconciler.errors import ReconcilerError, UsageError
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
+from reconciler.plan.places import places_of
 from reconciler.plan.renaming import rename_recorded
-from reconciler.plan.states import Observed
+from reconciler.plan.states import Container, Facts, Observed
 from reconciler.plan.view import replicas_of
 from reconciler.runtime.base import Workload
+from reconciler.runtime.fleet import Station
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
@@ -31,32 +34,38 @@ def hand_over(tools: Tools, old: str, new: str) -> None:
         settle(tools, served)
 
 
-def settle(tools: Tools, served: Deployment) -> bool:
-    """Remove what is left beside the container that serves, and give that its name.
+def settle(tools: Tools, served: Deployment, extra: Iterable[Container] = ()) -> bool:
+    """Remove what is left beside the container that serves, and give that its name; `extra` also
+    where the app isn't any more.
 
     Whether that went well: nothing depends on it, and the next pass can try again.
     """
-    request = served.read_request()
+    request, settings = served.read_request(), _settings(tools, served)
+    places, job = places_of(settings), Job(served.app)
+    tools.hosts.learn_described(request.hosts)
     workload = Workload(
         served.app,
         served.id,
         served.image_id,
-        replace(from_plain(App, request.spec), replicas=_replicas(tools, served)),
+        replace(from_plain(App, request.spec), replicas=replicas_of(settings), host=places.hosts),
         {},
         Path(request.base_dir),
         former=tools.store.former_names(served.app),
     )
     try:
-        tools.runtime.settle(workload, Job(served.app))
+        tools.runtime.at(Station(places)).settle(workload, job)
+        for container in extra:
+            if container.place not in places.all:
+                tools.runtime.at_place(container.place).remove(container.app, job, [container.id])
     except ReconcilerError:
         return False
     return True
 
 
-def _replicas(tools: Tools, served: Deployment) -> int:
-    """As many as were recorded last, which may be more or fewer than were deployed."""
+def _settings(tools: Tools, served: Deployment) -> Facts:
+    """As they were recorded last: how many and where may differ from how it was deployed."""
     row = tools.store.find_app(served.app)
-    return replicas_of(row.settings) if row else 1
+    return row.settings if row else {}
 
 
 def prepare_by_hand(tools: Tools, loaded: LoadedSpec, app: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reconciler.errors import UsageError
 from reconciler.pipeline.tools import Tools
+from reconciler.plan.places import places_of
 
 
 def read_output(tools: Tools, app: str, lines: int) -> list[str]:
@@ -11,7 +12,9 @@ def read_output(tools: Tools, app: str, lines: int) -> list[str]:
 
     Raises `UsageError` when there is none, and `EngineUnavailable`.
     """
-    observed = tools.runtime.observe(app.partition("/")[0])
+    row = tools.store.find_app(app)
+    places = places_of(row.settings if row else {})
+    observed = tools.runtime.observe(app.partition("/")[0], [places])
     names = (app, *tools.store.former_names(app))
     containers = [one for name in names for one in observed.apps.get(name, ())]
     if not containers:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reconciler import queue
 from reconciler.engine.desired import Target
+from reconciler.pipeline.tools import Tools
+from reconciler.plan.facts import setting_facts
 from reconciler.plan.hashes import target_hash
+from reconciler.plan.places import places_of
+from reconciler.plan.states import Place
 from reconciler.spec.models import App, GitSource, ImageSource
-from reconciler.spec.plain import to_plain
+from reconciler.spec.plain import from_plain, to_plain
 from reconciler.spec.urls import strip_credentials
 from reconciler.state.records import Deployment, Request
 from reconciler.values import frozen
@@ -28,6 +33,34 @@ class Asked:
     force: bool = False
     no_cache: bool = False
     pull: bool = False
+
+
+@frozen
+class Copies:
+    """How many containers of an app there shall be, and where; `places` if not on all hosts."""
+
+    replicas: int
+    hosts: tuple[str, ...]
+    places: tuple[Place, ...] = ()
+
+
+def put_request(tools: Tools, request: Request) -> Deployment:
+    """Into the queue, with what a worker has to know of the hosts.
+
+    Raises what `queue.put` raises.
+    """
+    row = tools.store.find_app(request.app)
+    served = places_of(row.settings).all if row and row.serving else ()
+    wanted = places_of(setting_facts(from_plain(App, request.spec)))
+    leaves = tuple(place for place in served if place not in wanted.all)
+    names = {*wanted.hosts, *(host for _, host in leaves), tools.hosts.build_host}
+    request = replace(
+        request,
+        leaves=leaves,
+        hosts=tools.hosts.describe(names),
+        build_host=tools.hosts.build_host,
+    )
+    return queue.put(tools.store, request, tools.clock())
 
 
 def target_request(target: Target, asked: Asked, image_id: str = "") -> Request:
@@ -71,19 +104,21 @@ def repeat_request(row: Deployment, asked: Asked) -> Request:
         no_cache=False,
         pull=False,
         keep_same=False,
+        places=(),
     )
 
 
-def heal_request(row: Deployment | None, asked: Asked, replicas: int) -> Request:
+def heal_request(row: Deployment | None, asked: Asked, copies: Copies) -> Request:
     """What serves, again. The planner heals only what has a row."""
     assert row is not None  # noqa: S101
     request = repeat_request(row, asked)
-    return replace(request, spec={**request.spec, "replicas": replicas})
+    spec = {**request.spec, "replicas": copies.replicas, "host": list(copies.hosts)}
+    return replace(request, spec=spec, places=copies.places)
 
 
-def scale_request(row: Deployment | None, asked: Asked, replicas: int, target: str) -> Request:
+def scale_request(row: Deployment | None, asked: Asked, copies: Copies, target: str) -> Request:
     """More or fewer containers of what serves. `target`: what it reaches, if that is new."""
-    request = heal_request(row, asked, replicas)
+    request = heal_request(row, asked, copies)
     joins = row.id if row else ""
     return replace(request, joins=joins, target=target or request.target)
 

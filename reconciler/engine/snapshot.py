@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.engine.desired import Policy, Resolver, Target, make_desired
+from reconciler.engine.whereabouts import observe
 from reconciler.errors import ReconcilerError
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
@@ -48,13 +49,15 @@ def take_snapshot(
     Raises `EngineUnavailable` when the engine can't be observed; errors of single apps are
     `block` actions in the plan.
     """
-    project = loaded.spec.project
+    tools.learn(loaded)
+    if policy.retry_now:
+        tools.hosts.ask_all()
     names = _names(loaded)
     now = datetime.fromtimestamp(tools.clock(), UTC)
     recorded = _read_recorded(tools, loaded, now)
     resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory)
     questions: dict[str, Callable[[], Any]] = {
-        "observed": lambda: tools.runtime.observe(project),
+        "observed": lambda: observe(tools, loaded, recorded),
         "targets": lambda: resolver.resolve(names),
     }
     answers: dict[str, Any] = ask_all(questions, resolver.job)
@@ -69,7 +72,7 @@ def renew_snapshot(tools: Tools, loaded: LoadedSpec, policy: Policy, before: Sna
     """State and engine as they are now; no source is asked again."""
     now = datetime.fromtimestamp(tools.clock(), UTC)
     recorded = _read_recorded(tools, loaded, now)
-    observed = tools.runtime.observe(loaded.spec.project)
+    observed = observe(tools, loaded, recorded)
     desired = make_desired(loaded, before.targets, policy)
     return _snapshot(loaded, before.targets, desired, (recorded, observed), now)
 

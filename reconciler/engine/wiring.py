@@ -10,10 +10,12 @@ from pathlib import Path
 from reconciler.engine.retry import next_delay
 from reconciler.events import Listener, ignore
 from reconciler.host.engine import Engine
+from reconciler.host.hosts import Hosts
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
 from reconciler.runtime import RUNTIMES, make_proxy
 from reconciler.runtime.base import Runtime
+from reconciler.runtime.fleet import Fleet, fleet_of
 from reconciler.state.store import Store
 
 
@@ -32,15 +34,21 @@ def open_tools(
     runtime: Runtime | None = None,
     redactor: Redactor | None = None,
 ) -> Iterator[Tools]:
-    """State, engine and runtime (default: docker), closed at the end of the block."""
+    """State, engines and places, closed at the end of the block.
+
+    `runtime`: instead of the real ones, whatever the host.
+    """
     engine = Engine()
     store = Store(state_dir)
+    redactor = redactor or Redactor()
+    hosts = Hosts(engine, redactor)
+    fleet = fleet_of(runtime, hosts, state_dir) if runtime else Fleet(hosts, state_dir, RUNTIMES)
     try:
         yield Tools(
             store=store,
             engine=engine,
-            runtime=runtime or RUNTIMES["docker"](engine, state_dir),
-            redactor=redactor or Redactor(),
+            runtime=fleet,
+            redactor=redactor,
             clock=time.time,
             retry_delay=retry_delay,
             listen=listen,
@@ -48,4 +56,5 @@ def open_tools(
         )
     finally:
         store.close()
+        hosts.close()
         engine.close()

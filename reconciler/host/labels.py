@@ -8,6 +8,8 @@ from __future__ import annotations
 
 LABEL = "reconciler"
 LABEL_PROJECT = f"{LABEL}.project"
+LABEL_HOST = f"{LABEL}.host"
+"""The name of the host that it was made for; not written on the local one."""
 LABEL_APP = f"{LABEL}.app"
 LABEL_DEPLOYMENT = f"{LABEL}.deployment"
 LABEL_BUILD_HASH = f"{LABEL}.build-hash"

@@ -30,7 +30,7 @@ def run(context: Context) -> StageResult:
     from reconciler.builder.backend import choose_backend
 
     recipe = _make_recipe(context)
-    choice = choose_backend(context.tools.engine)
+    choice = choose_backend(context.image_engine)
     context.job.log(f"building {recipe.tags[0]} with {choice.backend.name}")
     image_id = choice.backend.build(recipe, context.job)
     context.job.log(f"built {image_id}")

@@ -8,44 +8,53 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from reconciler.events import Event
+from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.host.labels import (
     LABEL_APP,
     LABEL_BUILD_HASH,
     LABEL_DEPLOYMENT,
+    LABEL_HOST,
     LABEL_PROJECT,
     LABEL_REVISION,
     LABEL_RUN_HASH,
 )
 from reconciler.host.secrets import Secrets
-from reconciler.pipeline.tools import Tools, fingerprint_env, read_env
+from reconciler.pipeline.tools import (
+    Tools,
+    fingerprint,
+    fingerprint_env,
+    read_env,
+    read_swarm_secrets,
+)
 from reconciler.plan.facts import build_facts, run_facts
 from reconciler.plan.hashes import build_hash, run_hash
-from reconciler.plan.states import Facts
+from reconciler.plan.places import Places
+from reconciler.plan.states import Facts, Place
 from reconciler.queue import Claim
-from reconciler.runtime.base import Instance, Workload
+from reconciler.runtime.base import Instance, Runtime, Workload
+from reconciler.runtime.fleet import Station
 from reconciler.source.base import Resolved, Source, Wanted
-from reconciler.spec.models import App
+from reconciler.spec.hosts import LOCAL
+from reconciler.spec.models import App, ImageSource
 from reconciler.state.records import Deployment, Request
 from reconciler.values import frozen
+
+Copy = tuple[Place, int]
+"""One of the app's containers: where it runs, and its number there, from 1."""
 
 
 @dataclass
 class Found:
     """What the stages of this run have found or made so far, for those after them.
 
-    `instances`: the app's new containers, by the number of the replica.
+    `instances`: the app's new containers, by place and the number of the replica.
     """
 
     image_id: str | None = None
     build_context: Path | None = None
     unchanged: str | None = None
-    instances: dict[int, Instance] = field(default_factory=dict)
-
-    @property
-    def instance(self) -> Instance | None:
-        """The first of the app's new containers."""
-        return self.instances.get(1)
+    instances: dict[Copy, Instance] = field(default_factory=dict)
 
 
 @frozen
@@ -87,12 +96,19 @@ class Context:
         return read_env(self.name, self.app, self.secrets)
 
     @functools.cached_property
+    def swarm_secrets(self) -> Mapping[str, str]:
+        """Values; read once. Raises `SecretError`."""
+        return read_swarm_secrets(self.name, self.app, self.secrets)
+
+    @functools.cached_property
     def build_facts(self) -> Facts:
         return build_facts(self.app, self.request.content, self._fingerprints)
 
     @functools.cached_property
     def run_facts(self) -> Facts:
-        return run_facts(self.app, self._fingerprints)
+        key = self.tools.store.fingerprint_key()
+        kept = {name: fingerprint(value, key) for name, value in self.swarm_secrets.items()}
+        return run_facts(self.app, self._fingerprints, kept)
 
     @functools.cached_property
     def build_hash(self) -> str:
@@ -106,7 +122,8 @@ class Context:
     def source(self) -> Source:
         from reconciler.source import SOURCES, kind_of
 
-        return SOURCES[kind_of(self.app.source)](self.tools.workplace(self.base_dir))
+        workplace = replace(self.tools.workplace(self.base_dir), engine=self.image_engine)
+        return SOURCES[kind_of(self.app.source)](workplace)
 
     @property
     def wanted(self) -> Wanted:
@@ -120,8 +137,35 @@ class Context:
     def checkout(self) -> Path:
         return self.tools.store.checkout_path(self.row.id)
 
-    def workload(self, image_id: str, replica: int = 1) -> Workload:
+    # -- where -------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def station(self) -> Station:
+        """Where this deployment works."""
+        places = Places(self.app.runtime, self.app.host)
+        return Station(places, self.request.places, self.request.leaves)
+
+    @functools.cached_property
+    def runtime(self) -> Runtime:
+        """For all that concerns this app's containers."""
+        return self.tools.runtime.at(self.station)
+
+    @property
+    def copies(self) -> list[Copy]:
+        """The containers that there shall be, in the order in which they are rolled out."""
+        here = self.station.here
+        return [one for one in self.station.places.copies(self.app.replicas) if one[0] in here]
+
+    @functools.cached_property
+    def image_engine(self) -> Engine:
+        """Where the image is made: by the host that builds, or, of one that is ready, where the
+        app runs. Raises `EngineUnavailable`."""
+        ready = isinstance(self.app.source, ImageSource)
+        return self.tools.hosts.engine(self.app.host[0] if ready else self.request.build_host)
+
+    def workload(self, image_id: str, copy: Copy) -> Workload:
         """A container that shall run."""
+        (_, host), replica = copy
         project = self.name.partition("/")[0]
         labels = {
             LABEL_PROJECT: project,
@@ -131,8 +175,17 @@ class Context:
             LABEL_RUN_HASH: run_hash(image_id, self.run_facts),
             LABEL_REVISION: self.request.resolved,
         }
-        bare = self.bare_workload()
-        return replace(bare, image_id=image_id, env=self.env, labels=labels, replica=replica)
+        if host != LOCAL:
+            labels[LABEL_HOST] = host
+        return replace(
+            self.bare_workload(),
+            image_id=image_id,
+            env=self.env,
+            labels=labels,
+            host=host,
+            replica=replica,
+            secrets=self.swarm_secrets,
+        )
 
     def bare_workload(self) -> Workload:
         """The same for undoing it, which needs no secret: one may be out of reach by now."""

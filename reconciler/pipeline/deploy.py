@@ -24,8 +24,9 @@ def run(context: Context) -> StageResult:
     image_id = find_image(context)
     if not image_id:
         raise DeployError("there is no image to run", app=context.name, todo="Deploy it again.")
-    instance = context.tools.runtime.deploy(context.workload(image_id), context.job)
-    context.found.instances[1] = instance
+    first = context.copies[0]
+    instance = context.runtime.deploy(context.workload(image_id, first), context.job)
+    context.found.instances[first] = instance
     facts = {"build": dict(context.build_facts), "run": dict(context.run_facts)}
     return StageResult(
         data={"container": instance.id},

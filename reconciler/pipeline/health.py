@@ -42,7 +42,7 @@ def skip(context: Context) -> str:
 
 def run(context: Context) -> StageResult:
     """Wait until it works. Raises `HealthError`."""
-    instance = context.found.instance
+    instance = next(iter(context.found.instances.values()), None)
     if instance is None:
         raise HealthError("there is no container to check", app=context.name, todo="Deploy again.")
     verified = check_health(instance, context.app.health, context.job)

@@ -20,7 +20,7 @@ from reconciler.runtime.base import Task
 from reconciler.spec.models import Hook
 from reconciler.spec.scalars import seconds
 
-WITHOUT_HOOKS = ("heal", "push", "remove", "scale")
+WITHOUT_HOOKS = ("heal", "push", "remove", "scale", "move")
 """Kinds that bring nothing new."""
 
 
@@ -34,7 +34,7 @@ def run_hooks(context: Context, stage: str, hooks: Sequence[Hook]) -> StageResul
     image_id = find_image(context)
     if not image_id:
         raise HookError("there is no image to run", app=context.name, todo="Deploy it again.")
-    workload = context.workload(image_id)
+    workload = context.workload(image_id, context.copies[0])
     for number, hook in enumerate(hooks, 1):
         program = hook.command[0]
         task = Task(
@@ -44,7 +44,7 @@ def run_hooks(context: Context, stage: str, hooks: Sequence[Hook]) -> StageResul
             timeout=seconds(hook.timeout),
         )
         context.job.log(f"running {program} (up to {hook.timeout})")
-        end = context.tools.runtime.run_task(workload, task, context.job)
+        end = context.runtime.run_task(workload, task, context.job)
         if end.code != 0:
             said = f": {end.last_line}" if end.last_line else " without a word"
             raise HookError(

@@ -19,7 +19,7 @@ def find_image(context: Context) -> str:
 
 
 def _find(context: Context) -> str:
-    engine = context.tools.engine
+    engine = context.image_engine
     for image_id in (context.row.image_id, context.request.image_id):
         if image_id and image_id_of(engine, image_id):
             return image_id

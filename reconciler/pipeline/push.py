@@ -29,7 +29,7 @@ def run(context: Context) -> StageResult:
 
     tag = image_tag(context.request.resolved, context.build_hash)
     auth = registry_auth(image.repository, image.credentials, context.secrets, context.name)
-    digest = push_image(context.tools.engine, (image_id, image.repository, tag), auth, context.job)
+    digest = push_image(context.image_engine, (image_id, image.repository, tag), auth, context.job)
     name = f"{image.repository}:{tag}"
     context.job.log(f"pushed {name}@{digest}")
     return StageResult(

@@ -14,5 +14,5 @@ def skip(_context: Context) -> str:
 def run(context: Context) -> StageResult:
     """Stop and remove. Volumes, networks and images stay."""
     names = (context.name, *context.tools.store.former_names(context.name))
-    count = sum(context.tools.runtime.remove(name, context.job) for name in names)
+    count = sum(context.runtime.remove(name, context.job) for name in names)
     return StageResult(data={"containers": count})

@@ -131,6 +131,7 @@ def _make_context(tools: Tools, claim: Claim, cancel: Cancellation, log: Deploym
         queue.note_child(tools.store, claim, describe_process(pid) if pid else "")
 
     request = claim.deployment.read_request()
+    tools.hosts.learn_described(request.hosts)
     job = Job(claim.deployment.app, log.write, cancel, note_child)
     app = with_credentials(from_plain(App, request.spec), tools.urls)
     return Context(claim, request, app, tools, job)
@@ -267,7 +268,7 @@ def _settle(context: Context) -> None:
     calm = replace(context, job=replace(context.job, cancel=Cancellation()))
     try:
         traffic.drain_old(calm, context.job.cancel)
-        context.tools.runtime.settle(context.bare_workload(), calm.job)
+        context.runtime.settle(context.bare_workload(), calm.job)
     except Exception as error:  # whatever it is, nothing may be put back any more
         context.job.log(f"the old container could not be removed yet: {error}")
 
@@ -276,7 +277,7 @@ def _clear_tasks(context: Context) -> None:
     """The hooks' containers; what can't be removed now is left over for a later pass."""
     if context.app.hooks != Hooks():
         with suppress(ReconcilerError):
-            context.tools.runtime.clear_tasks(context.name)
+            context.runtime.clear_tasks(context.name)
 
 
 # -- a bad end -------------------------------------------------------------------------------
@@ -317,7 +318,7 @@ def _revert(context: Context, log: DeploymentLog) -> bool:
     calm = replace(context, job=replace(context.job, cancel=Cancellation()))
     _patiently(lambda: traffic.give_back(calm), log, "the traffic could not be given back")
     restored = _patiently(
-        lambda: context.tools.runtime.revert(calm.bare_workload(), calm.job),
+        lambda: context.runtime.revert(calm.bare_workload(), calm.job),
         log,
         "the old container could not be put back",
     )

@@ -40,7 +40,7 @@ def _is_same(context: Context) -> bool:
 def _runs_well(context: Context, served: Deployment) -> bool:
     """Whether its container works, and is what the deployment would make of its image."""
     wanted = run_hash(served.image_id, context.run_facts)
-    observed = context.tools.runtime.observe(context.name.partition("/")[0])
+    observed = context.runtime.observe(context.name.partition("/")[0])
     return any(
         container.deployment == served.id
         and container.state == "running"
@@ -54,7 +54,7 @@ def _runs_well(context: Context, served: Deployment) -> bool:
 
 def _content(context: Context, image_id: str) -> Any:
     """Layers and configuration, without labels; the image's id where that is unknown."""
-    found = inspect_image(context.tools.engine, image_id)
+    found = inspect_image(context.image_engine, image_id)
     if not found:
         return image_id
     config = (found.get("Config") or {}).items()

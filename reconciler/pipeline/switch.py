@@ -21,7 +21,7 @@ from reconciler.spec.scalars import seconds, share
 
 MEANINGFUL_REQUESTS = 20
 """Before a step has ended, fewer requests than this say nothing."""
-AT_ONCE = ("heal", "scale")
+AT_ONCE = ("heal", "scale", "move")
 """Kinds that bring nothing new, whose traffic needs no steps."""
 
 

@@ -42,7 +42,7 @@ class Crew:
 def observe(context: Context) -> Crew:
     """One call of the engine."""
     former = context.tools.store.former_names(context.name)
-    running = context.tools.runtime.running(context.name, former)
+    running = context.runtime.running(context.name, former)
     new = tuple(one for one in running if _is_new(context, one))
     return Crew(new, tuple(one for one in running if one not in new))
 

@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Literal
 
-from reconciler.plan.states import Note
+from reconciler.plan.states import Note, Place
 from reconciler.values import frozen
 
 Kind = Literal[
@@ -17,6 +17,7 @@ Kind = Literal[
     "push",  # the image that runs goes to a registry
     "heal",  # the recorded container again
     "scale",  # more or fewer of what serves, the others left alone
+    "move",  # what serves, on other hosts
     "remove",  # all containers of an app that is gone from the spec
     "clean",  # containers that nothing needs
     "record",  # only written down
@@ -27,7 +28,7 @@ Kind = Literal[
     "keep",  # gone from the spec, but removing is off or beyond the limit
 ]
 
-DEPLOYING = ("deploy", "restart", "redeploy", "push", "heal", "scale", "remove")
+DEPLOYING = ("deploy", "restart", "redeploy", "push", "heal", "scale", "move", "remove")
 """Kinds that become a deployment."""
 
 CHANGING = (*DEPLOYING, "clean")
@@ -45,7 +46,8 @@ class Action:
     `passing`: for `block`, whether it may pass by itself, and `todo` what a person can do.
     `after`: apps that have to come first. `lasting`: it may stay so for long, and is written down
     for `status`. `renamed_from`: for `record`, the name that the app has in the state. `replicas`:
-    for `scale`, how many containers there shall be, and for a `heal` that leaves the others alone.
+    for `scale` and `move`, how many containers there shall be on each host, and for a `heal` that
+    leaves the others alone. `places`: for a `heal`, those that answer, empty for all.
     """
 
     app: str
@@ -60,6 +62,7 @@ class Action:
     lasting: bool = False
     renamed_from: str = ""
     replicas: int = 0
+    places: tuple[Place, ...] = ()
 
     @property
     def cause(self) -> str:

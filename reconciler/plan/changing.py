@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from reconciler.plan.actions import Action
+import json
+from dataclasses import replace
+
+from reconciler.plan.actions import Action, Kind
 from reconciler.plan.facts import describe_changes
 from reconciler.plan.hashes import build_hash, run_hash
 from reconciler.plan.healing import adoptable, swap
+from reconciler.plan.places import places_of, say_move
 from reconciler.plan.states import Container, DesiredApp, Serving
 from reconciler.plan.view import View, replicas_of
+from reconciler.spec.scalars import parse_volume
 
 
 def first(view: View, desired: DesiredApp) -> Action:
@@ -28,18 +33,39 @@ def change(view: View, desired: DesiredApp, serving: Serving) -> Action | None:
     """What takes an app from what serves to what is desired; None when they are the same."""
     build = _describe_build(desired, serving)
     run = describe_changes(serving.run, desired.run)
-    if build or run:
-        return _deploying(view, desired, (*build, *run), new_image=bool(build))
+    move = say_move(view.places, places_of(desired.settings))
+    if build or run or view.places.runtime != places_of(desired.settings).runtime:
+        causes = (*build, *run, *move)
+        return _leaving(view, desired, _deploying(view, desired, causes, new_image=bool(build)))
     before, after = view.replicas, replicas_of(desired.settings)
-    if before != after:
-        cause = f"replicas: {before} → {after}"
-        return Action(view.app, "scale", (cause,), swap(desired.settings), replicas=after)
+    scale = (f"replicas: {before} → {after}",) if before != after else ()
+    if move or scale:
+        kind: Kind = "move" if move else "scale"
+        stages = swap(desired.settings)
+        action = Action(view.app, kind, (*scale, *move), stages, replicas=after)
+        return _leaving(view, desired, action)
     if desired.push_to and desired.push_to != serving.pushed_to:
         cause = (
             f"push to {desired.push_to}" if not serving.pushed_to else "image.repository changed"
         )
         return Action(view.app, "push", (cause,), ("push",))
     return _record(view, desired, serving)
+
+
+def _leaving(view: View, desired: DesiredApp, action: Action) -> Action:
+    """The same, and what a person has to know of data that stays behind."""
+    before, after = view.places.all, places_of(desired.settings).all
+    left = [host for place in before if place not in after for host in place[1:]]
+    volumes = [parse_volume(text) for text in json.loads(desired.run.get("volumes", "[]"))]
+    names = [volume.source for volume in volumes if not volume.is_bind]
+    if not left or not names:
+        return action
+    one = len(names) == 1
+    what = f"the volume {names[0]} stays" if one else f"the volumes {', '.join(names)} stay"
+    where = "" if [host for _, host in after] == left else f" on {', '.join(left)}"
+    it = "it" if one else "them"
+    todo = f"Volumes don't move: {what}{where}; copy what is in {it} first if it is needed."
+    return replace(action, todo=todo)
 
 
 def _deploying(

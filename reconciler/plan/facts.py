@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from reconciler.plan.states import Facts
-from reconciler.spec.declare import Section, default_of
-from reconciler.spec.models import App, ImageSource
+from reconciler.spec.declare import Section, default_of, fields_of
+from reconciler.spec.models import App, ImageSource, Swarm
 from reconciler.spec.plain import to_plain
 
 RUN_FIELDS = (
@@ -26,6 +26,16 @@ RUN_FIELDS = (
     "restart",
     "stop_grace_period",
 )
+SWARM_FIELDS = (
+    "mode",
+    "constraints",
+    "spread",
+    "max_per_node",
+    "endpoint_mode",
+    "publish",
+    "reserve",
+)
+"""Of the section `swarm`, what the tasks are made of; the rest says how they are replaced."""
 SETTING_FIELDS = ("title", "expose", "health", "rollout", "hooks", "retention", "timeouts")
 
 
@@ -44,11 +54,18 @@ def build_facts(app: App, content: Mapping[str, str], env: Mapping[str, str]) ->
     return facts
 
 
-def run_facts(app: App, env: Mapping[str, str]) -> Facts:
-    """What the container is made of, beside its image. `env`: values, secrets as fingerprints."""
+def run_facts(app: App, env: Mapping[str, str], secrets: Mapping[str, str]) -> Facts:
+    """What the container is made of, beside its image.
+
+    `env`: values, secrets as fingerprints; `secrets`: fingerprints of those of a Swarm, by name.
+    """
     facts = {f"env.{name}": value for name, value in env.items()}
     for name in RUN_FIELDS:
         facts.update(_flatten(name, getattr(app, name), default_of(App, name)))
+    for name in SWARM_FIELDS if app.swarm else ():
+        value, default = getattr(app.swarm, name), default_of(Swarm, name)
+        facts.update(_flatten(f"swarm.{name}", value, default))
+    facts.update({f"swarm.secrets.{name}": value for name, value in secrets.items()})
     return facts
 
 
@@ -57,7 +74,12 @@ def setting_facts(app: App) -> Facts:
     facts: dict[str, str] = {}
     for name in SETTING_FIELDS:
         facts.update(_flatten(name, getattr(app, name)))
-    facts.update(_flatten("replicas", app.replicas, default_of(App, "replicas")))
+    for name in ("replicas", "runtime", "host"):
+        facts.update(_flatten(name, getattr(app, name), default_of(App, name)))
+    for name in fields_of(Swarm) if app.swarm else ():
+        if name not in (*SWARM_FIELDS, "secrets"):
+            value, default = getattr(app.swarm, name), default_of(Swarm, name)
+            facts.update(_flatten(f"swarm.{name}", value, default))
     return facts
 
 

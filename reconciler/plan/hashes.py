@@ -42,5 +42,8 @@ def target_hash(app: DesiredApp) -> str:
     return hash_facts("target", {**app.build, **app.run, **judged, "@push": app.push_to})
 
 
+_JUDGING = ("health", "hooks", "host", "replicas", "rollout", "runtime", "swarm", "timeouts")
+
+
 def _judges(setting: str) -> bool:
-    return setting.partition(".")[0] in ("health", "hooks", "replicas", "rollout", "timeouts")
+    return setting.partition(".")[0] in _JUDGING

@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from signal import Signals
 
 from reconciler.plan.actions import Action
-from reconciler.plan.states import Container, DesiredApp, Facts, Serving
+from reconciler.plan.places import places_of
+from reconciler.plan.states import Container, DesiredApp, Facts, Place, Serving
 from reconciler.plan.view import View, has_own_check, replicas_of
 from reconciler.values import frozen
 
@@ -32,14 +33,24 @@ def broken(view: View) -> str:
     """Why what serves is broken, or an empty text. Of several containers, each has to run."""
     if view.serving is None:
         return ""
-    found = {container.replica: container for container in view.serving_containers}
-    for number in range(1, view.replicas + 1):
-        which = f" (number {number})" if view.replicas > 1 else ""
-        if number not in found:
-            return f"container was removed{which}"
-        if found[number].state != "running":
-            return say_end(found[number]) + which
+    found = {(one.place, one.replica): one for one in view.serving_containers}
+    for copy in view.copies:
+        container = found.get(copy)
+        if container is None:
+            return f"container was removed{_which(view, copy)}"
+        if container.drift:
+            return container.drift
+        if container.state != "running":
+            return say_end(container) + _which(view, copy)
     return "container is unhealthy" if _is_unhealthy(view, view.serving) else ""
+
+
+def _which(view: View, copy: tuple[Place, int]) -> str:
+    """Which of several, for people."""
+    (_, host), number = copy
+    words = [f"number {number}"] if view.replicas > 1 else []
+    words += [f"on {host}"] if len(view.places.all) > 1 else []
+    return f" ({' '.join(words)})" if words else ""
 
 
 def _is_unhealthy(view: View, serving: Serving) -> bool:
@@ -76,7 +87,7 @@ def heal(view: View, serving: Serving, change: Action | None, admit: Admit) -> A
     flaps = flaps_of(view)
     if flaps.until is not None and view.now < flaps.until and not view.retry_now:
         return _leave_alone(view, flaps, cause)
-    others = any(container.state == "running" for container in view.serving_containers)
+    others = any(_works(container) for container in view.serving_containers)
     joins = others and not _is_unhealthy(view, serving)
     action = Action(
         view.app,
@@ -84,15 +95,20 @@ def heal(view: View, serving: Serving, change: Action | None, admit: Admit) -> A
         (cause,),
         swap(serving.settings),
         replicas=view.replicas if joins else 0,
+        places=tuple(dict.fromkeys(place for place, _ in view.copies)) if view.away else (),
     )
     return admit(action, serving.target)
 
 
 def swap(settings: Facts) -> tuple[str, ...]:
     """The stages that bring up containers and give them the traffic."""
-    several = ("replicas",) if replicas_of(settings) > 1 else ()
+    several = ("replicas",) if len(places_of(settings).copies(replicas_of(settings))) > 1 else ()
     exposed = ("switch",) if any(name.startswith("expose.") for name in settings) else ()
     return ("deploy", "health", *several, *exposed)
+
+
+def _works(container: Container) -> bool:
+    return container.state == "running" or bool(container.drift)
 
 
 @frozen

@@ -16,7 +16,7 @@ from reconciler.plan.healing import broken
 from reconciler.plan.view import View
 from reconciler.values import frozen
 
-HELD_BACK = ("deploy", "restart", "redeploy", "scale")
+HELD_BACK = ("deploy", "restart", "redeploy", "scale", "move")
 
 
 @frozen

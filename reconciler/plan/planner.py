@@ -73,6 +73,7 @@ def _look(
             observed.apps.get(name, ()),
             now,
             desired.retry_now,
+            observed.away,
         )
         for name in sorted(names)
         if name.startswith(prefix)
@@ -133,6 +134,8 @@ class _Decision:
             return held
         if view.serving is not None and broken(view):
             return self._heal(view, desired, view.serving)
+        if reason := view.missing_place(desired.settings):
+            return Action(view.app, "block", (reason,), passing=True)
         if trouble := desired.trouble:
             return Action(
                 view.app, "block", (trouble.reason,), passing=trouble.passing, todo=trouble.todo
@@ -163,7 +166,8 @@ class _Decision:
     def _heal(self, view: View, desired: DesiredApp, serving: Serving) -> Action:
         """A change that replaces the broken container anyway does both."""
         due = None
-        if not desired.trouble and not hold_in_force(view, desired):
+        away = view.missing_place(desired.settings)
+        if not desired.trouble and not away and not hold_in_force(view, desired):
             due = change(view, desired, serving)
         if due is not None and (
             "deploy" not in due.stages or self._admit(view, due, target_hash(desired)) is not due

@@ -25,7 +25,10 @@ class Removals:
             cause = f"deployment {newest.deployment} is {newest.status}"
             yield Action(view.app, "wait", (cause,))
         elif view.containers or view.serving:
-            if self.refusal:
+            away = view.missing_place(view.serving.settings) if view.serving else ""
+            if away and not self.refusal:
+                yield Action(view.app, "block", (f"gone from the spec; {away}",), passing=True)
+            elif self.refusal:
                 cause = f"gone from the spec; {self.refusal}"
                 yield Action(view.app, "keep", (cause,), todo=self.todo)
             else:

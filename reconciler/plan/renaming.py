@@ -61,4 +61,4 @@ def assign_containers(owners: Mapping[str, str], observed: Observed) -> Observed
     apps = {name: found for name, found in observed.apps.items() if name not in owners}
     for old in sorted(owners.keys() & observed.apps.keys()):
         apps[owners[old]] = (*apps.get(owners[old], ()), *observed.apps[old])
-    return Observed(apps)
+    return replace(observed, apps=apps)

@@ -15,6 +15,8 @@ from reconciler.spec.models import Schedule, Window
 from reconciler.values import frozen
 
 Facts = Mapping[str, str]
+Place = tuple[str, str]
+"""A runtime and the host that is asked, such as `("docker", "local")`."""
 
 
 @frozen
@@ -200,13 +202,17 @@ class Container:
     nodes: tuple[str, ...] = ()
     drift: str = ""
 
+    @property
+    def place(self) -> Place:
+        return self.runtime, self.host
+
 
 @frozen
 class Observed:
     """What the engines report: the containers of each app, newest first.
 
-    `away`: hosts that didn't answer, with the reason; nothing is known of what runs there.
+    `away`: places that didn't answer, with the reason; nothing is known of what runs there.
     """
 
     apps: Mapping[str, tuple[Container, ...]]
-    away: Mapping[str, str] = field(default_factory=dict)
+    away: Mapping[Place, str] = field(default_factory=dict)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 
 from reconciler.plan.hashes import target_hash
-from reconciler.plan.states import Container, DesiredApp, Facts, Hold, RecordedApp, Serving
+from reconciler.plan.places import Places, places_of
+from reconciler.plan.states import (
+    Container,
+    DesiredApp,
+    Facts,
+    Hold,
+    Place,
+    RecordedApp,
+    Serving,
+)
 from reconciler.values import frozen
 
 
 @frozen
 class View:
-    """One app. `retry_now`: a person asks, so what backs off is tried at once."""
+    """One app. `retry_now`: a person asks, so what backs off is tried at once. `away`: places
+    of which nothing is known now, and why."""
 
     app: str
     desired: DesiredApp | None
@@ -19,6 +31,7 @@ class View:
     containers: tuple[Container, ...]
     now: datetime
     retry_now: bool
+    away: Mapping[Place, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -31,19 +44,34 @@ class View:
 
     @property
     def replicas(self) -> int:
-        """How many containers shall serve, as it was recorded last."""
+        """How many containers shall serve on each host, as it was recorded last."""
         return replicas_of(self.serving.settings) if self.serving else 0
 
     @property
+    def places(self) -> Places:
+        """Where it serves, as it was recorded last."""
+        return places_of(self.serving.settings if self.serving else {})
+
+    @property
+    def copies(self) -> list[tuple[Place, int]]:
+        """What shall serve where something is known of it."""
+        found = self.places.copies(self.replicas) if self.serving else []
+        return [copy for copy in found if copy[0] not in self.away]
+
+    @property
     def serving_containers(self) -> tuple[Container, ...]:
-        """Those of the serving deployment, one for each number; a running one if there are two."""
+        """Those of the serving deployment, one for each copy; a running one if there are two."""
         if self.serving is None:
             return ()
         serving = self.serving.deployment
         own = [c for c in self.containers if c.deployment == serving and not c.task]
         own.sort(key=lambda container: container.state == "running")
-        numbers = {container.replica: container for container in own}
-        return tuple(numbers[one] for one in sorted(numbers) if one <= self.replicas)
+        found = {(container.place, container.replica): container for container in own}
+        return tuple(found[copy] for copy in self.copies if copy in found)
+
+    def missing_place(self, settings: Facts) -> str:
+        """Why an app with these settings can't be changed now: a host of it is away."""
+        return next((self.away[one] for one in places_of(settings).all if one in self.away), "")
 
 
 def replicas_of(settings: Facts) -> int:

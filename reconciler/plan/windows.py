@@ -18,7 +18,7 @@ from reconciler.spec.cron import last_fire, next_fire
 from reconciler.spec.models import Window
 from reconciler.spec.scalars import seconds
 
-HELD_OUTSIDE = ("deploy", "restart", "redeploy", "scale", "push")
+HELD_OUTSIDE = ("deploy", "restart", "redeploy", "scale", "move", "push")
 """Kinds that are changes. Healing, and removing what is gone from the spec, are none."""
 
 _MOST_STEPS = 400

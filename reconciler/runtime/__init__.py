@@ -13,10 +13,10 @@ from reconciler.runtime.base import MakeRuntime, Runtime
 from reconciler.runtime.proxy import LaterProxy, Proxy
 
 
-def _docker(engine: Engine, state_dir: Path) -> Runtime:
+def _docker(engine: Engine, state_dir: Path, host: str) -> Runtime:
     from reconciler.runtime.docker import DockerRuntime
 
-    return DockerRuntime(engine, state_dir)
+    return DockerRuntime(engine, state_dir, host=host)
 
 
 RUNTIMES: Mapping[str, MakeRuntime] = {"docker": _docker}

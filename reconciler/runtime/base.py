@@ -6,15 +6,17 @@ import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.host.engine import Engine
-from reconciler.host.images import Auth
 from reconciler.host.job import Job
 from reconciler.plan.states import Observed
 from reconciler.spec.hosts import LOCAL
 from reconciler.spec.models import App
 from reconciler.values import frozen
+
+if TYPE_CHECKING:
+    from reconciler.host.images import Auth
 
 
 @frozen
@@ -200,5 +202,6 @@ class Runtime(Protocol):
         """Forget the app's tasks: nobody will ask again how they ended."""
 
 
-MakeRuntime = Callable[[Engine, Path], Runtime]
-"""From an engine and the state directory (for locks between processes) to a runtime."""
+MakeRuntime = Callable[[Engine, Path, str], Runtime]
+"""From an engine, the state directory (for locks between processes) and the name of the engine's
+host to a runtime."""

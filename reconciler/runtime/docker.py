@@ -20,6 +20,7 @@ from reconciler.plan.states import Observed
 from reconciler.runtime.base import Instance, Replica, Task, TaskEnd, Workload
 from reconciler.runtime.docker_api import DockerApi, refusals
 from reconciler.runtime.docker_observe import observe, parse_replicas
+from reconciler.spec.hosts import LOCAL
 
 if TYPE_CHECKING:
     from reconciler.runtime.docker_swap import DockerSwap
@@ -29,10 +30,14 @@ if TYPE_CHECKING:
 class DockerRuntime:
     """The runtime `docker`. `state_dir` holds the locks between processes.
 
-    `own`: id of the container that this process runs in, empty outside of one.
+    `own`: id of the container that this process runs in, empty outside of one. `host`: the name
+    of the engine's host.
     """
 
-    def __init__(self, engine: Engine, state_dir: Path, own: str | None = None) -> None:
+    def __init__(
+        self, engine: Engine, state_dir: Path, own: str | None = None, host: str = LOCAL
+    ) -> None:
+        self._host = host
         self._api = DockerApi(engine)
         self._locks = state_dir / "locks"
         self._own = own
@@ -41,7 +46,9 @@ class DockerRuntime:
     def _swap(self) -> DockerSwap:
         from reconciler.runtime.docker_swap import DockerSwap
 
-        own = own_container() if self._own is None else self._own
+        own = self._own
+        if own is None:
+            own = own_container() if self._host == LOCAL else ""
         return DockerSwap(self._api, self._locks, own)
 
     @functools.cached_property
@@ -53,7 +60,7 @@ class DockerRuntime:
     def observe(self, project: str) -> Observed:
         """One GET. Raises `EngineUnavailable`."""
         with refusals(project):
-            return observe(self._api, project)
+            return observe(self._api, project, self._host)
 
     def instance(self, app: str, container: str) -> Instance:
         """One container, for a closer look."""
@@ -82,7 +89,7 @@ class DockerRuntime:
         with refusals(app):
             names = (app, *former)
             lists = [self._api.list_running(f"{LABEL_APP}={name}") for name in names]
-        return parse_replicas(itertools.chain.from_iterable(lists))
+        return parse_replicas(itertools.chain.from_iterable(lists), self._host)
 
     def run_task(self, workload: Workload, task: Task, job: Job) -> TaskEnd:
         """Run a command once in a container of its own. See `docker_tasks`."""

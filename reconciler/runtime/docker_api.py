@@ -21,6 +21,7 @@ Document = Mapping[str, Any]
 CALL_SECONDS = 120.0
 """For one call; the engine may have to copy a volume's first content, or be short of CPU."""
 _NOT_FOUND = 404
+_SWARM_TASK = "com.docker.swarm.task.id"
 _UPDATE_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4)
 
 
@@ -52,14 +53,17 @@ class DockerApi:
     # -- containers --------------------------------------------------------------------------
 
     def list(self, label: str) -> Sequence[Document]:
-        """Every container that carries `label`, running or not; newest first."""
+        """Every container that carries `label`, running or not; newest first. Those of a Swarm's
+        tasks are left out: they belong to their service."""
         filters = json.dumps({"label": [label]})
-        return _documents(self._send("GET", "/containers/json", {"all": "1", "filters": filters}))
+        answer = self._send("GET", "/containers/json", {"all": "1", "filters": filters})
+        return [one for one in _documents(answer) if _SWARM_TASK not in one["Labels"]]
 
     def list_running(self, label: str = "") -> Sequence[Document]:
         """Everything that runs on the engine, or what carries `label`."""
         query = {"filters": json.dumps({"label": [label]})} if label else {}
-        return _documents(self._send("GET", "/containers/json", query))
+        found = _documents(self._send("GET", "/containers/json", query))
+        return [one for one in found if not label or _SWARM_TASK not in one["Labels"]]
 
     def inspect(self, container: str) -> Document | None:
         """All about it; None when there is none of this id or name."""

@@ -9,6 +9,7 @@ from reconciler.host.labels import (
     LABEL_APP,
     LABEL_BUILD_HASH,
     LABEL_DEPLOYMENT,
+    LABEL_HOST,
     LABEL_PROJECT,
     LABEL_REPLICA,
     LABEL_REVISION,
@@ -18,21 +19,22 @@ from reconciler.host.labels import (
 from reconciler.plan.states import Container, Observed
 from reconciler.runtime.base import Replica
 from reconciler.runtime.docker_api import DockerApi, Document
+from reconciler.spec.hosts import LOCAL
 
 _EXITED = re.compile(r"(?:Exited|Restarting|Dead) \((\d+)\)")
 _HEALTH = re.compile(r"\((?:health: )?(healthy|unhealthy|starting)\)$")
 
 
-def observe(api: DockerApi, project: str) -> Observed:
+def observe(api: DockerApi, project: str, host: str = LOCAL) -> Observed:
     """All containers of the project's apps, by one call. Raises `EngineUnavailable`."""
-    return parse_observed(api.list(f"{LABEL_PROJECT}={project}"))
+    return parse_observed(api.list(f"{LABEL_PROJECT}={project}"), host)
 
 
-def parse_observed(documents: Iterable[Document]) -> Observed:
+def parse_observed(documents: Iterable[Document], host: str = LOCAL) -> Observed:
     """Containers by app, newest first. What has no app's label is left out."""
     apps: dict[str, list[Container]] = {}
     for document in documents:
-        container = parse_container(document)
+        container = parse_container(document, host)
         if container.app:
             apps.setdefault(container.app, []).append(container)
     for containers in apps.values():
@@ -40,8 +42,11 @@ def parse_observed(documents: Iterable[Document]) -> Observed:
     return Observed({app: tuple(containers) for app, containers in apps.items()})
 
 
-def parse_container(document: Document) -> Container:
-    """One entry. Exit code and health stand only in the text for people, `Status`."""
+def parse_container(document: Document, host: str = LOCAL) -> Container:
+    """One entry. Exit code and health stand only in the text for people, `Status`.
+
+    `host`: who was asked; a container knows better under which of its engine's names it was made.
+    """
     labels: Mapping[str, str] = document.get("Labels") or {}
     status: str = document["Status"]
     exited = _EXITED.match(status)
@@ -63,23 +68,25 @@ def parse_container(document: Document) -> Container:
         task=labels.get(LABEL_TASK, ""),
         address=address_of(document),
         replica=int(labels.get(LABEL_REPLICA, 1)),
+        host=labels.get(LABEL_HOST, host),
     )
 
 
-def parse_replicas(documents: Iterable[Document]) -> tuple[Replica, ...]:
+def parse_replicas(documents: Iterable[Document], host: str = LOCAL) -> tuple[Replica, ...]:
     """Of one app, by number and then newest first; tasks are left out."""
     containers = sorted(documents, key=lambda document: -document["Created"])
-    found = [_parse_replica(one) for one in containers if LABEL_TASK not in one["Labels"]]
+    found = [_parse_replica(one, host) for one in containers if LABEL_TASK not in one["Labels"]]
     return tuple(sorted(found, key=lambda replica: replica.number))
 
 
-def _parse_replica(document: Document) -> Replica:
+def _parse_replica(document: Document, host: str) -> Replica:
     labels = document["Labels"]
     return Replica(
         id=document["Id"],
         deployment=labels.get(LABEL_DEPLOYMENT, ""),
         number=int(labels.get(LABEL_REPLICA, 1)),
         address=address_of(document),
+        host=labels.get(LABEL_HOST, host),
     )
 
 

@@ -18,7 +18,7 @@ from reconciler.spec.plain import from_plain
 from reconciler.state.records import Deployment, Request
 from reconciler.values import frozen
 
-KEEPS_REVISION = ("heal", "push", "scale")
+KEEPS_REVISION = ("heal", "push", "scale", "move")
 """Kinds that bring back or copy what is there, and so don't move the recorded revision."""
 
 
@@ -107,8 +107,8 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     pushed_to = _push_target(request)
     if row.kind == "push":
         connection.execute("UPDATE apps SET pushed_to = ? WHERE app = ?", (pushed_to, row.app))
-    elif row.kind == "scale":
-        _record_replicas(connection, row.app, request)
+    elif row.kind in ("scale", "move"):
+        _record_copies(connection, row.app, request)
     elif row.kind == "heal":  # its image was pushed, or not, before
         serving = request.joins or row.id
         connection.execute("UPDATE apps SET serving = ? WHERE app = ?", (serving, row.app))
@@ -138,12 +138,14 @@ def record_success(connection: sqlite3.Connection, row: Deployment) -> None:
     connection.execute("DELETE FROM failures WHERE app = ?", (row.app,))
 
 
-def _record_replicas(connection: sqlite3.Connection, app: str, request: Request) -> None:
-    """Of the settings only this one is new; the deployment that serves stays the same."""
+def _record_copies(connection: sqlite3.Connection, app: str, request: Request) -> None:
+    """Of the settings only how many and where are new; the same deployment serves on."""
     row = connection.execute("SELECT settings FROM apps WHERE app = ?", (app,)).fetchone()
-    settings = {**json.loads(row["settings"]), "replicas": str(request.spec["replicas"])}
-    if settings["replicas"] == "1":
-        del settings["replicas"]
+    now, names = setting_facts(from_plain(App, request.spec)), ("replicas", "host")
+    settings: dict[str, str] = json.loads(row["settings"])
+    for name in names:
+        settings.pop(name, None)
+        settings |= {name: now[name]} if name in now else {}
     connection.execute("UPDATE apps SET settings = ? WHERE app = ?", (json.dumps(settings), app))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, field, fields, replace
 from typing import Any
 
+from reconciler.plan.states import Place
+from reconciler.spec.hosts import LOCAL
 from reconciler.values import frozen
 
 
@@ -22,6 +24,9 @@ class Request:
     `keep_same`: leave the container alone when the same image comes out. `pin`: why the app is
     held there once it has succeeded, `pin_against`: the target that it is held against. `joins`:
     the deployment that serves and that this one only makes complete: its containers are that one's.
+    `hosts`: the sections of the hosts that it is about, `build_host` the one that builds. `places`:
+    those that it works on where these aren't all of the app's, `leaves` those that the app served
+    at and shall not any more.
     """
 
     app: str
@@ -47,6 +52,10 @@ class Request:
     pin_against: str = ""
     joins: str = ""
     spec_revision: str = ""
+    hosts: Mapping[str, Any] = field(default_factory=dict)
+    build_host: str = LOCAL
+    places: tuple[Place, ...] = ()
+    leaves: tuple[Place, ...] = ()
 
     def to_json(self) -> str:
         """As it is stored."""
@@ -57,6 +66,8 @@ class Request:
         """Fields that a newer version added are ignored."""
         known = {item.name for item in fields(cls)}
         data = {key: value for key, value in json.loads(text).items() if key in known}
+        for name in ("places", "leaves"):
+            data[name] = tuple((runtime, host) for runtime, host in data.get(name, ()))
         return cls(**{**data, "stages": tuple(data.get("stages", ()))})
 
 
