@@ -129,18 +129,21 @@ def _show(store: Store, row: Deployment, lines: int | None, *, follow: bool) -> 
 
 
 def _container_logs(options: Options, app: str, lines: int, *, follow: bool) -> int:
+    from reconciler.engine.whereabouts import Look
     from reconciler.host.engine import Engine
-    from reconciler.runtime import RUNTIMES
+    from reconciler.runtime import make_fleet
 
-    engine = Engine()
-    observed = RUNTIMES["docker"](engine, options.state_dir).observe(app.partition("/")[0])
+    fleet, store = make_fleet(Engine(), options.state_dir), Store(options.state_dir)
+    observed = Look(store, fleet, options.load_known()).by_rows()
+    store.close()
     containers = observed.apps.get(app, ())
     if not containers:
         raise UsageError(f"{app} has no container", todo="`reconcile explain` says why.")
     running = next((c for c in containers if c.state == "running"), containers[0])
+    engine = fleet.hosts.engine(running.host)
     with engine.errors(app):
         stream = engine.client.api.logs(running.id, stream=True, follow=follow, tail=lines)
         for chunk in stream:
             click.echo(chunk, nl=False)
-    engine.close()
+    fleet.hosts.close()
     return 0

@@ -14,7 +14,7 @@ from reconciler.spec.loaded import LoadedSpec
 from reconciler.values import frozen
 
 if TYPE_CHECKING:
-    from reconciler.host.engine import Engine
+    from reconciler.runtime.fleet import Fleet
     from reconciler.state.store import Store
 
 
@@ -41,15 +41,17 @@ def status(options: Options, watch: bool, every: float) -> int:
     for each app that has changed; with -o json a document in one line for each change.
     """
     from reconciler.host.engine import Engine
+    from reconciler.runtime import make_fleet
     from reconciler.state.store import Store
 
-    engine, store = Engine(), Store(options.state_dir)
+    fleet, store = make_fleet(Engine(), options.state_dir), Store(options.state_dir)
     if watch:
         from reconciler.cli.watch import watch_status
 
-        return watch_status(options, engine, store, every)
-    seen = look(options, engine, store)
+        return watch_status(options, fleet, store, every)
+    seen = look(options, fleet, store)
     store.close()
+    fleet.hosts.close()
     if options.json:
         print_json(seen.document)
     else:
@@ -69,16 +71,16 @@ class Seen:
     problem: SpecError | None = None
 
 
-def look(options: Options, engine: Engine, store: Store) -> Seen:
+def look(options: Options, fleet: Fleet, store: Store) -> Seen:
     """How everything is now. Raises `SpecError` before there is any valid spec."""
-    from reconciler.runtime import RUNTIMES
+    from reconciler.engine.whereabouts import Look
 
     loaded, problem = _load(options)
     project = loaded.spec.project
     wanted = {f"{project}/{name}": app.revision or "" for name, app in loaded.spec.apps.items()}
     away: EngineUnavailable | None = None
     try:
-        observed = RUNTIMES["docker"](engine, options.state_dir).observe(project)
+        observed = Look(store, fleet, loaded).by_rows()
     except EngineUnavailable as error:
         observed, away = None, error
     document = status_document(store, project, wanted, observed)

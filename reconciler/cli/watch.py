@@ -16,7 +16,6 @@ from reconciler.cli.status import Seen, look, note_of, status_of
 from reconciler.daemon.standby import read_leader
 from reconciler.engine.documents import Document, iso
 from reconciler.errors import ReconcilerError
-from reconciler.host.engine import Engine
 from reconciler.state.records import Stage
 from reconciler.state.store import Store
 from reconciler.values import frozen
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
+
+    from reconciler.runtime.fleet import Fleet
 
 HEAD_LINES = 4
 """What stands above the table, at most, with the table's own head."""
@@ -44,12 +45,12 @@ class Scene:
         return list(self.seen.document["apps"])
 
 
-def watch_status(options: Options, engine: Engine, store: Store, every: float) -> int:
+def watch_status(options: Options, fleet: Fleet, store: Store, every: float) -> int:
     """Look every so many seconds, and show it, until Ctrl-C, which is how it ends: 0.
 
     Raises what the first look raises; later the last one that worked is shown, with what is wrong.
     """
-    scenes = _scenes(options, engine, store, every)
+    scenes = _scenes(options, fleet, store, every)
     try:
         if options.json:
             _print_documents(scenes)
@@ -64,9 +65,9 @@ def watch_status(options: Options, engine: Engine, store: Store, every: float) -
     return 0
 
 
-def _scenes(options: Options, engine: Engine, store: Store, every: float) -> Iterator[Scene]:
+def _scenes(options: Options, fleet: Fleet, store: Store, every: float) -> Iterator[Scene]:
     """One look each; the next one not before its time."""
-    seen = look(options, engine, store)
+    seen = look(options, fleet, store)
     while True:
         begun = time.monotonic()
         stages = {
@@ -77,7 +78,7 @@ def _scenes(options: Options, engine: Engine, store: Store, every: float) -> Ite
         yield Scene(seen, stages, _daemon(options), time.time())
         time.sleep(max(0.0, begun + every - time.monotonic()))
         try:
-            seen = look(options, engine, store)
+            seen = look(options, fleet, store)
         except ReconcilerError as error:
             seen = Seen(seen.document, error)
 

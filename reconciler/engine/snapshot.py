@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.engine.desired import Policy, Resolver, Target, make_desired
-from reconciler.engine.whereabouts import observe
+from reconciler.engine.whereabouts import Look
 from reconciler.errors import ReconcilerError
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import Tools
@@ -50,6 +50,7 @@ def take_snapshot(
     `block` actions in the plan.
     """
     tools.learn(loaded)
+    look = Look(tools.store, tools.runtime, loaded)
     if policy.retry_now:
         tools.hosts.ask_all()
     names = _names(loaded)
@@ -57,7 +58,7 @@ def take_snapshot(
     recorded = _read_recorded(tools, loaded, now)
     resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory)
     questions: dict[str, Callable[[], Any]] = {
-        "observed": lambda: observe(tools, loaded, recorded),
+        "observed": lambda: look.by_recorded(recorded),
         "targets": lambda: resolver.resolve(names),
     }
     answers: dict[str, Any] = ask_all(questions, resolver.job)
@@ -72,7 +73,7 @@ def renew_snapshot(tools: Tools, loaded: LoadedSpec, policy: Policy, before: Sna
     """State and engine as they are now; no source is asked again."""
     now = datetime.fromtimestamp(tools.clock(), UTC)
     recorded = _read_recorded(tools, loaded, now)
-    observed = observe(tools, loaded, recorded)
+    observed = Look(tools.store, tools.runtime, loaded).by_recorded(recorded)
     desired = make_desired(loaded, before.targets, policy)
     return _snapshot(loaded, before.targets, desired, (recorded, observed), now)
 

@@ -1,32 +1,53 @@
-"""Which places a pass looks at: where apps shall be, and where they were recorded."""
+"""Which places are looked at: where apps shall be, and where they were recorded."""
 
 from __future__ import annotations
 
-from reconciler.pipeline.tools import Tools
+from collections.abc import Iterable
+
 from reconciler.plan.places import Places, places_of
-from reconciler.plan.states import Observed, Recorded
+from reconciler.plan.states import Facts, Observed, Recorded
+from reconciler.runtime.fleet import Fleet
 from reconciler.spec.loaded import LoadedSpec
+from reconciler.state.store import Store
+from reconciler.values import frozen
 
 
-def observe(tools: Tools, loaded: LoadedSpec, recorded: Recorded) -> Observed:
-    """What runs of the project, everywhere. Raises `EngineUnavailable` when no place answers."""
-    return tools.runtime.observe(loaded.spec.project, find_places(tools, loaded, recorded))
+@frozen
+class Look:
+    """Looks at a project. `store` and `fleet` are read, and hosts that are gone from the spec are
+    made known to the fleet."""
 
+    store: Store
+    fleet: Fleet
+    loaded: LoadedSpec
 
-def find_places(tools: Tools, loaded: LoadedSpec, recorded: Recorded) -> list[Places]:
-    """Each once; the local engine where there is nothing else to look at."""
-    found = {Places(app.runtime, app.host): None for app in loaded.spec.apps.values()}
-    for app in recorded.apps.values():
-        if app.serving is not None:
-            places = places_of(app.serving.settings)
-            found[places] = None
-            if not all(map(tools.hosts.knows, places.hosts)):
-                _remember(tools, app.serving.deployment)
-    return [*found] or [Places()]
+    def by_recorded(self, recorded: Recorded) -> Observed:
+        """What runs, everywhere. Raises `EngineUnavailable` when no place answers."""
+        known = [app.serving for app in recorded.apps.values() if app.serving is not None]
+        return self._look((one.deployment, one.settings) for one in known)
 
+    def by_rows(self) -> Observed:
+        """The same, without a recorded state at hand."""
+        self.fleet.hosts.learn(
+            self.loaded.spec.hosts, self.loaded.path.parent, self.loaded.spec.build_host
+        )
+        rows = self.store.list_apps(self.loaded.spec.project)
+        return self._look((row.serving, row.settings) for row in rows if row.serving)
 
-def _remember(tools: Tools, deployment: str) -> None:
-    """A host that is gone from the spec, as the deployment knew it."""
-    row = tools.store.find_deployment(deployment)
-    if row is not None:
-        tools.hosts.learn_described(row.read_request().hosts)
+    def _look(self, served: Iterable[tuple[str, Facts]]) -> Observed:
+        apps = self.loaded.spec.apps.values()
+        found = {Places(app.runtime, app.host): None for app in apps}
+        for deployment, settings in served:
+            places = places_of(settings)
+            if places not in found:
+                found[places] = None
+                self._remember(places, deployment)
+        return self.fleet.observe(self.loaded.spec.project, [*found] or [Places()])
+
+    def _remember(self, places: Places, deployment: str) -> None:
+        """Hosts that are gone from the spec, as the deployment knew them."""
+        if all(map(self.fleet.hosts.knows, places.hosts)):
+            return
+        row = self.store.find_deployment(deployment)
+        if row is not None:
+            self.fleet.hosts.learn_described(row.read_request().hosts)

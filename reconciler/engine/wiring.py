@@ -10,12 +10,11 @@ from pathlib import Path
 from reconciler.engine.retry import next_delay
 from reconciler.events import Listener, ignore
 from reconciler.host.engine import Engine
-from reconciler.host.hosts import Hosts
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
-from reconciler.runtime import RUNTIMES, make_proxy
+from reconciler.runtime import make_fleet, make_proxy
 from reconciler.runtime.base import Runtime
-from reconciler.runtime.fleet import Fleet, fleet_of
+from reconciler.runtime.fleet import fleet_of
 from reconciler.state.store import Store
 
 
@@ -41,8 +40,9 @@ def open_tools(
     engine = Engine()
     store = Store(state_dir)
     redactor = redactor or Redactor()
-    hosts = Hosts(engine, redactor)
-    fleet = fleet_of(runtime, hosts, state_dir) if runtime else Fleet(hosts, state_dir, RUNTIMES)
+    fleet = make_fleet(engine, state_dir, redactor)
+    if runtime is not None:
+        fleet = fleet_of(runtime, fleet.hosts, state_dir)
     try:
         yield Tools(
             store=store,
@@ -56,5 +56,5 @@ def open_tools(
         )
     finally:
         store.close()
-        hosts.close()
+        fleet.hosts.close()
         engine.close()

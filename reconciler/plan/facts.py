@@ -26,6 +26,7 @@ RUN_FIELDS = (
     "restart",
     "stop_grace_period",
 )
+NONE: Mapping[str, str] = {}
 SWARM_FIELDS = (
     "mode",
     "constraints",
@@ -54,7 +55,7 @@ def build_facts(app: App, content: Mapping[str, str], env: Mapping[str, str]) ->
     return facts
 
 
-def run_facts(app: App, env: Mapping[str, str], secrets: Mapping[str, str]) -> Facts:
+def run_facts(app: App, env: Mapping[str, str], secrets: Mapping[str, str] = NONE) -> Facts:
     """What the container is made of, beside its image.
 
     `env`: values, secrets as fingerprints; `secrets`: fingerprints of those of a Swarm, by name.

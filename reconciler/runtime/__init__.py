@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from reconciler.host.engine import Engine
+from reconciler.host.hosts import Hosts
+from reconciler.host.secrets import Redactor
 from reconciler.runtime.base import MakeRuntime, Runtime
+from reconciler.runtime.fleet import Fleet
 from reconciler.runtime.proxy import LaterProxy, Proxy
 
 
@@ -20,6 +23,11 @@ def _docker(engine: Engine, state_dir: Path, host: str) -> Runtime:
 
 
 RUNTIMES: Mapping[str, MakeRuntime] = {"docker": _docker}
+
+
+def make_fleet(engine: Engine, state_dir: Path, redactor: Redactor | None = None) -> Fleet:
+    """Every place that the spec names; `engine` is the local one."""
+    return Fleet(Hosts(engine, redactor or Redactor()), state_dir, RUNTIMES)
 
 
 def make_proxy(engine: Engine, state_dir: Path) -> Proxy:

@@ -24,9 +24,11 @@ from reconciler.api.server import RunningServer, start_server
 from reconciler.engine.config_file import ConfigFile
 from reconciler.engine.wiring import retry_delay
 from reconciler.host.engine import Engine
+from reconciler.host.hosts import Hosts
 from reconciler.host.owner import current_owner
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
+from reconciler.runtime.fleet import fleet_of
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.store import Store
 from reconciler.state.tokens import Token, create_token
@@ -127,7 +129,8 @@ def api(
     path = tmp_path / "config" / "apps.yaml"
     path.parent.mkdir()
     store, engine, runtime = Store(tmp_path / "state"), Engine(), FakeRuntime()
-    tools = Tools(store, engine, runtime, Redactor(), time.time, retry_delay)
+    fleet = fleet_of(runtime, Hosts(engine), tmp_path)
+    tools = Tools(store, engine, fleet, Redactor(), time.time, retry_delay)
     backend = FakeBackend(tools, ConfigFile(path, store.directory))
     server = start_server(backend, "127.0.0.1:0")
     with httpx.Client(base_url=server.url, timeout=30) as client:

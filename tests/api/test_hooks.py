@@ -22,8 +22,10 @@ from reconciler.engine.config_file import ConfigFile
 from reconciler.engine.hook_tokens import hook_token
 from reconciler.engine.wiring import retry_delay
 from reconciler.host.engine import Engine
+from reconciler.host.hosts import Hosts
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
+from reconciler.runtime.fleet import fleet_of
 from reconciler.source.managed import name_place
 from reconciler.state import deliveries
 from reconciler.state.store import Store
@@ -49,7 +51,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """One server for all of these tests."""
     home = tmp_path_factory.mktemp("hooks")
     store, engine, runtime = Store(home / "state"), Engine(), FakeRuntime()
-    tools = Tools(store, engine, runtime, Redactor(), time.time, retry_delay)
+    fleet = fleet_of(runtime, Hosts(engine), home)
+    tools = Tools(store, engine, fleet, Redactor(), time.time, retry_delay)
     backend = FakeBackend(tools, ConfigFile(home / "apps.yaml", home / "state"))
     server = start_server(backend, "127.0.0.1:0")
     with httpx.Client(base_url=server.url, timeout=30) as client:
