@@ -23,6 +23,9 @@ As tests run side by side on that engine, use names of your own: `project` gives
     make_registry  a registry for this test alone: make_registry(engine, user="")
     swarm          Swarm of three nodes, see tests/support/swarm.py; nothing breaks it meanwhile.
                    `broken_swarm` is the same for a test that breaks it: nobody else uses it.
+    ssh_host       SshHost: another machine with an engine and sshd, at the end of a cable:
+                   .access for `Engine`, .engine (a PrivateEngine), .address. Others use it, too;
+                   `make_ssh_host()` makes one to .stop_sshd() or .cut(); it forwards to `engine`
     git_repo       git_repo("name") -> GitRepo: .path .url .commit({path: text}) -> sha
                    .tag(name) .branch(name) .switch(name) .write({...}) .head .git(*argv)
     state_dir      an empty directory for the program's state
@@ -56,6 +59,7 @@ from tests.support import system
 from tests.support.engine import OWNER, PrivateEngine, reap_orphans, remove_owned, why_no_engine
 from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
+from tests.support.sshd import SshHost
 from tests.support.swarm import Swarm, open_swarm
 
 HOME = "RECONCILER_TEST_HOME"
@@ -212,6 +216,24 @@ def swarm(any_swarm: Swarm) -> Iterator[Swarm]:
 def broken_swarm(any_swarm: Swarm) -> Iterator[Swarm]:
     with any_swarm.alone():
         yield any_swarm
+
+
+@pytest.fixture(scope="session")
+def ssh_host(shared_home: Path) -> SshHost:
+    return SshHost.shared(shared_home)
+
+
+@pytest.fixture
+def make_ssh_host(engine: PrivateEngine) -> Iterator[Callable[..., SshHost]]:
+    made: list[SshHost] = []
+
+    def make() -> SshHost:
+        made.append(SshHost.create(engine))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.remove()
 
 
 @pytest.fixture

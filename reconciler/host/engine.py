@@ -14,18 +14,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from reconciler.errors import DeployError, DiskFull, EngineUnavailable, ReconcilerError
 from reconciler.host.access import Access, default_access
+from reconciler.host.ways import TODO_UNAVAILABLE, Endpoint, Unreachable, make_way
 from reconciler.host.wire import Wire
 from reconciler.values import frozen
 
 if TYPE_CHECKING:
     from docker import DockerClient
-
-TODO_UNAVAILABLE = "Start the engine, or correct DOCKER_HOST."
-TODO_DENIED = "Add your user to the socket's group (often `docker`) and log in again, or be root."
 
 
 @frozen
@@ -78,6 +76,10 @@ def read_message(body: bytes) -> str:
         return body.decode("utf-8", "replace").strip()
 
 
+def _words(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
 class Engine:
     """The engine of `access`, or at this URL (default: `DOCKER_HOST`, else the local socket)."""
 
@@ -86,6 +88,7 @@ class Engine:
             access = Access(access) if access else default_access()
         self.access = access
         self.url = access.url
+        self._way = make_way(access)
         self._lock = threading.Lock()
         self._client: DockerClient | None = None
 
@@ -112,65 +115,88 @@ class Engine:
         return Answer(head.status, head.headers, body)
 
     def unavailable(self, reason: str, app: str = "") -> EngineUnavailable:
-        """The error for an engine that doesn't answer."""
+        """The error for an engine that doesn't answer, when `reason` is what was seen."""
+        return self._unreachable(self._way.explain(reason), app)
+
+    def _unreachable(self, error: OSError, app: str = "") -> EngineUnavailable:
+        found = error if isinstance(error, Unreachable) else self._way.explain(_words(error))
+        place = f"of host {self.access.name} ({self.url})" if self.access.name else f"at {self.url}"
         return EngineUnavailable(
-            f"the Docker engine at {self.url} doesn't answer: {reason}",
+            f"the Docker engine {place} doesn't answer: {found.reason}",
             app=app,
-            todo=TODO_DENIED if "Permission denied" in reason else TODO_UNAVAILABLE,
+            todo=found.todo or self._todo(),
         )
+
+    def _todo(self) -> str:
+        if self.access.name:
+            return f"Start it, or correct hosts.{self.access.name}."
+        return TODO_UNAVAILABLE
 
     def connect(self, timeout: float | None) -> Wire:
         """An open connection for one request of the caller's. Raises `EngineUnavailable`."""
         try:
-            return Wire(self._open(timeout))
+            return Wire(self._way.open(timeout))
         except OSError as error:
-            raise self.unavailable(error.strerror or str(error)) from error
-
-    def _open(self, timeout: float | None) -> socket.socket:
-        parts = urlsplit(self.url)
-        if parts.scheme in ("tcp", "http") and parts.hostname:
-            return socket.create_connection((parts.hostname, parts.port or 2375), timeout)
-        if parts.scheme != "unix":
-            raise EngineUnavailable(
-                f"the engine's address {self.url} isn't supported",
-                todo="Use unix:///path/to/docker.sock or tcp://host:port in DOCKER_HOST.",
-            )
-        opened = socket.socket(socket.AF_UNIX)
-        try:
-            opened.settimeout(timeout)
-            opened.connect(parts.path)
-        except BaseException:
-            opened.close()
-            raise
-        return opened
+            raise self._unreachable(error) from error
 
     def cli_environment(self) -> Mapping[str, str | None]:
-        """What leads the docker command line to this engine; None unsets a name."""
-        return {"DOCKER_HOST": self.url, "DOCKER_TLS_VERIFY": None, "DOCKER_CERT_PATH": None}
+        """What leads the docker command line to this engine; None unsets a name.
+
+        Holds while the engine isn't closed. Raises `EngineUnavailable`.
+        """
+        endpoint = self._endpoint()
+        directory = endpoint.certificates
+        return {
+            "DOCKER_HOST": endpoint.url,
+            "DOCKER_TLS_VERIFY": "1" if directory else None,
+            "DOCKER_CERT_PATH": str(directory) if directory else None,
+        }
+
+    def _endpoint(self) -> Endpoint:
+        try:
+            return self._way.endpoint()
+        except OSError as error:
+            raise self._unreachable(error) from error
 
     def dial(self, address: str, port: int, timeout: float) -> socket.socket:
-        """A TCP connection to what the engine's machine knows by `address`. Raises `OSError`."""
-        return socket.create_connection((address, port), timeout)
+        """A TCP connection to what the engine's machine knows by `address`. Raises `OSError`.
+
+        Only where `access.dials_there`; else it begins on this machine.
+        """
+        return self._way.dial(address, port, timeout)
 
     @property
     def client(self) -> DockerClient:
         """The SDK's client, made at first use; safe to use from several threads."""
+        endpoint = self._endpoint()
         with self._lock:
             if self._client is None:
-                import docker
-
-                with self.errors():
-                    self._client = docker.DockerClient(
-                        base_url=self.url, version="auto", timeout=120, max_pool_size=32
-                    )
+                self._client = self._make_client(endpoint)
             return self._client
 
+    def _make_client(self, endpoint: Endpoint) -> DockerClient:
+        import docker
+
+        tls: docker.tls.TLSConfig | bool = False
+        if directory := endpoint.certificates:
+            ca, cert, key = (directory / name for name in ("ca.pem", "cert.pem", "key.pem"))
+            tls = docker.tls.TLSConfig(
+                client_cert=(str(cert), str(key)) if cert.exists() else None,
+                ca_cert=str(ca) if ca.exists() else None,
+                verify=True,
+            )
+        with self.errors():
+            return docker.DockerClient(
+                base_url=endpoint.url, version="auto", timeout=120, max_pool_size=32, tls=tls
+            )
+
     def close(self) -> None:
-        """Close the SDK's connections."""
+        """End all that is held open: the SDK's connections, an ssh, files with keys."""
         with self._lock:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+        self._way.close()
 
     @contextmanager
     def errors(

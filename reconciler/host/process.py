@@ -49,7 +49,8 @@ class Finished:
 
 
 @functools.cache
-def _die_with_parent() -> tuple[str, ...]:
+def die_with_parent() -> tuple[str, ...]:
+    """What stands before an argv so that the child ends with the thread that started it."""
     setpriv = shutil.which("setpriv")
     return (setpriv, "--pdeathsig", "KILL", "--") if setpriv else ()
 
@@ -88,7 +89,7 @@ def _start(command: Command, job: Job) -> subprocess.Popen[bytes]:
             todo="Install it, then try again; `reconcile doctor` lists what is needed.",
         )
     return subprocess.Popen(
-        [*_die_with_parent(), *command.argv],
+        [*die_with_parent(), *command.argv],
         cwd=command.cwd,
         env=env,
         stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,

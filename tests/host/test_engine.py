@@ -81,7 +81,7 @@ def test_engine_with_a_body_that_is_no_json(tmp_path: Path) -> None:
     [
         ("unix:///nowhere/docker.sock", "No such file or directory"),
         ("tcp://127.0.0.1:9", "Connection refused"),
-        ("ssh://host", "isn't supported"),
+        ("http2://host", "isn't supported"),
         ("tcp://", "isn't supported"),
     ],
 )

@@ -40,7 +40,7 @@ CONTAINERD_PID = "exec/containerd/containerd.pid"
 SBIN = "/usr/sbin:/sbin"
 LIBRARY = Path(__file__).parent.parent / "lib.sh"
 TOOLS = ("dockerd", "docker", "iptables", "ip", "nsenter")
-TEST_TOOLS = (*TOOLS, "docker-registry", "busybox", "haproxy")
+TEST_TOOLS = (*TOOLS, "docker-registry", "busybox", "haproxy", "ssh", "sshd", "openssl")
 
 NEEDS_ROOT = """\
 These tests start private Docker engines, and that needs root.
@@ -49,7 +49,7 @@ or leave out what needs an engine: `pytest -m 'not engine'`."""
 NEEDS_PACKAGES = """\
 These tests need {missing}.
 On Debian: apt-get install --no-install-recommends docker.io iptables docker-registry \
-busybox-static haproxy iproute2 util-linux"""
+busybox-static haproxy iproute2 util-linux openssh-client openssh-server openssl"""
 
 
 class UnixConnection(http.client.HTTPConnection):
