@@ -1,0 +1,199 @@
+"""A project with very many apps that are all as they shall be: its spec in several files, its state
+with some history, and what a list of containers shows, without an engine.
+
+Of twenty apps, seventeen run an image by its digest, two come from one of four git repositories
+(with a directory of their own in it), and one is a directory beside the spec. One in ten has a
+secret.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from reconciler.engine.desired import Policy, Resolver, Target
+from reconciler.engine.reconcile import run_pass
+from reconciler.events import ignore
+from reconciler.host.engine import Engine
+from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_REVISION, LABEL_RUN_HASH
+from reconciler.host.secrets import Redactor
+from reconciler.pipeline.tools import Tools
+from reconciler.plan.hashes import build_hash, run_hash
+from reconciler.plan.states import Observed, Recorded
+from reconciler.runtime.base import Workload
+from reconciler.spec.loader import load_spec
+from reconciler.spec.models import App
+from reconciler.spec.plain import from_plain
+from reconciler.state.store import Store
+from reconciler.testing import SERVING, FakeContainer, FakeRuntime
+from tests.support.gitrepo import GitRepo
+
+PROJECT = "shop"
+REPOSITORIES = 4
+APPS_IN_FILE = 250
+HISTORY = 4
+"""Older deployments of each app."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One container, as far as a list shows it."""
+
+    app: str
+    id: str
+    deployment: str
+    image_id: str
+    build_hash: str
+    run_hash: str
+    revision: str
+
+
+@dataclass(frozen=True)
+class Estate:
+    """The project below `directory`."""
+
+    directory: Path
+
+    @property
+    def spec(self) -> Path:
+        return self.directory / "spec" / "apps.yaml"
+
+    @property
+    def state(self) -> Path:
+        return self.directory / "state"
+
+    def listed(self) -> list[Listed]:
+        """What runs."""
+        return [Listed(**one) for one in json.loads((self.directory / "listed.json").read_text())]
+
+
+def make_estate(directory: Path, apps: int) -> Estate:
+    """Write everything, and let one pass take the containers over."""
+    estate = Estate(directory)
+    sections = {f"app-{number:05}": _section(directory, number) for number in range(apps)}
+    _make_sources(directory, apps)
+    _write_spec(estate, sections)
+    with closing(Store(estate.state)) as store:
+        tools = make_tools(store, FakeRuntime())
+        loaded = load_spec(estate.spec, estate.state / "spec")
+        names = [f"{PROJECT}/{name}" for name in loaded.spec.apps]
+        targets = Resolver(tools, loaded, Recorded({})).resolve(names)
+        listed = [_listed(number, target) for number, target in enumerate(targets.values())]
+        (directory / "listed.json").write_text(json.dumps([asdict(one) for one in listed]))
+        fill(tools.runtime, listed)  # type: ignore[arg-type]
+        done = run_pass(tools, loaded, Policy(), "test")
+        assert [one.kind for one in done.snapshot.plan.actions] == ["record"] * apps
+        _write_history(store)
+    return estate
+
+
+def make_tools(store: Store, runtime: FakeRuntime) -> Tools:
+    """Tools whose engine is the runtime alone."""
+    engine = Engine("unix:///nonexistent")
+    delay = lambda _error, _attempts: None  # noqa: E731
+    return Tools(store, engine, runtime, Redactor(), time.time, delay, ignore)
+
+
+def fill(runtime: FakeRuntime, listed: Iterable[Listed]) -> None:
+    """Put containers into a runtime that run already."""
+    app = from_plain(App, {"source": {"image": "app"}})
+    for number, one in enumerate(listed):
+        labels = {
+            LABEL_BUILD_HASH: one.build_hash,
+            LABEL_RUN_HASH: one.run_hash,
+            LABEL_REVISION: one.revision,
+        }
+        workload = Workload(one.app, one.deployment, one.image_id, app, {}, Path("/"), labels)
+        runtime.containers[one.id] = FakeContainer(one.id, workload, number, "running", SERVING)
+
+
+def observe_listed(listed: Sequence[Listed]) -> Observed:
+    """What a runtime with these containers reports."""
+    runtime = FakeRuntime()
+    fill(runtime, listed)
+    return runtime.observe(PROJECT)
+
+
+def _section(directory: Path, number: int) -> dict[str, Any]:
+    section: dict[str, Any] = {
+        "env": {"LOG_LEVEL": "info", "NUMBER": number, "FEATURES": "search,cart,checkout"},
+        "ports": [f"127.0.0.1:{20000 + number}:8000"],
+        "volumes": [f"data-{number}:/var/lib/app"],
+        "resources": {"cpus": 0.5, "memory": "256m"},
+        "health": {"http": {"port": 8000, "path": "/healthz"}, "timeout": "60s"},
+    }
+    if number % 10 == 3:
+        section["env"]["DATABASE_URL"] = {"file": "secrets/database_url"}
+    if number % 20 == 0:
+        return {"source": {"path": f"local/app-{number}"}, **section}
+    if number % 20 in (5, 15):
+        url = f"file://{directory}/repositories/{number // 10 % REPOSITORIES}"
+        return {"source": {"git": url, "subdir": f"app-{number}"}, "revision": "main", **section}
+    image = {"image": f"registry.example.com/{PROJECT}/app-{number % 50}"}
+    return {"source": image, "revision": _digest(number), **section}
+
+
+def _digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def _make_sources(directory: Path, apps: int) -> None:
+    spec = directory / "spec"
+    (spec / "secrets").mkdir(parents=True)
+    (spec / "secrets" / "database_url").write_text("postgres://shop:secret@db/shop\n")
+    local = {f"local/app-{number}/Dockerfile": f"FROM {number}\n" for number in range(0, apps, 20)}
+    GitRepo(spec).commit({".gitignore": "/secrets\n", **local})
+    for one in range(REPOSITORIES):
+        numbers = [n for n in range(5, apps, 10) if n // 10 % REPOSITORIES == one]
+        files = {f"app-{number}/Dockerfile": f"FROM {number}\n" for number in numbers}
+        GitRepo(directory / "repositories" / str(one)).commit({"README": "shop\n", **files})
+
+
+def _write_spec(estate: Estate, sections: dict[str, Any]) -> None:
+    """In the YAML that JSON is: it is quick to write."""
+    names = list(sections)
+    for start in range(0, len(names), APPS_IN_FILE):
+        apps = {name: sections[name] for name in names[start : start + APPS_IN_FILE]}
+        path = estate.spec.parent / f"apps-{start // APPS_IN_FILE:03}.yaml"
+        path.write_text(json.dumps({"apps": apps}, indent=1))
+    top = {"version": 1, "project": PROJECT, "include": ["apps-*.yaml"]}
+    estate.spec.write_text(json.dumps(top, indent=1))
+
+
+def _listed(number: int, target: Target) -> Listed:
+    desired, image_id = target.desired, _digest(number)
+    assert desired.trouble is None, desired.trouble
+    return Listed(
+        desired.app,
+        f"{number:064x}",
+        f"d{number:07}",
+        image_id,
+        build_hash(desired.build),
+        run_hash(image_id, desired.run),
+        desired.resolved,
+    )
+
+
+def _write_history(store: Store) -> None:
+    """Copies of what serves, as though it had been deployed before."""
+    rows = store.connection.execute("SELECT * FROM deployments LIMIT 1").fetchone()
+    columns = [name for name in rows.keys() if name not in ("seq", "id")]  # noqa: SIM118
+    names = ", ".join(columns)
+    with store.transaction() as connection:
+        for age in range(HISTORY):
+            connection.execute(
+                f"INSERT INTO deployments (seq, id, {names}) "  # noqa: S608
+                f"SELECT -seq - 100000 * {age}, id || '-{age}', {names} FROM deployments "
+                "WHERE seq > 0"
+            )
+
+
+def remove_estate(directory: Path) -> None:
+    """Everything again."""
+    shutil.rmtree(directory, ignore_errors=True)
