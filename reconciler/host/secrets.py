@@ -25,28 +25,49 @@ _SHORTEST = 4
 
 
 class Redactor:
-    """Replaces every secret that it has heard of, and credentials in URLs, by `*****`."""
+    """Replaces every secret that it has heard of, and credentials in URLs, by `*****`.
+
+    What that costs doesn't grow with the number of secrets: there may be thousands.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._heard: set[str] = set()
+        self._hidden: set[str] = set()
+        self._lengths: dict[str, tuple[int, ...]] = {}
+        """Of all that begins with these characters, the longest first."""
 
     def learn(self, value: str) -> None:
         """Hide `value`, and each line of it, from now on; also as Python and JSON quote them."""
+        if value in self._heard:
+            return
         plain = {part.strip() for part in (value, *value.splitlines())}
         parts = plain | {quote(part)[1:-1] for part in plain for quote in (repr, json.dumps)}
         with self._lock:
-            new = {part for part in parts if len(part) >= _SHORTEST} - self._values
-            if new:
-                self._values |= new
-                longest_first = sorted(self._values, key=lambda part: (-len(part), part))
-                self._pattern = re.compile("|".join(map(re.escape, longest_first)))
+            for part in parts:
+                if len(part) >= _SHORTEST:
+                    self._hidden.add(part)
+                    lengths = {len(part), *self._lengths.get(part[:_SHORTEST], ())}
+                    self._lengths[part[:_SHORTEST]] = tuple(sorted(lengths, reverse=True))
+            self._heard.add(value)
 
     def hide(self, text: str) -> str:
         """`text` without anything that must not be seen."""
         text = _URL_CREDENTIALS.sub(HIDDEN, text)
-        return self._pattern.sub(HIDDEN, text) if self._pattern else text
+        return self._hide_heard(text) if self._hidden else text
+
+    def _hide_heard(self, text: str) -> str:
+        """At each place the longest that begins there."""
+        starts = self._lengths
+        places = range(len(text) - _SHORTEST + 1)
+        shown, end = [], 0
+        for at in [one for one in places if text[one : one + _SHORTEST] in starts]:
+            lengths = starts[text[at : at + _SHORTEST]] if at >= end else ()
+            length = next((one for one in lengths if text[at : at + one] in self._hidden), 0)
+            if length:
+                shown += [text[end:at], HIDDEN]
+                end = at + length
+        return "".join([*shown, text[end:]])
 
 
 @frozen

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from datetime import datetime
 from typing import Literal
@@ -95,6 +97,13 @@ class Plan:
         """Whether applying it would change anything outside of the state."""
         return any(action.kind in CHANGING for action in self.actions)
 
+    @functools.cached_property
+    def _by_app(self) -> Mapping[str, Sequence[Action]]:
+        found: dict[str, list[Action]] = defaultdict(list)
+        for action in self.actions:
+            found[action.app].append(action)
+        return found
+
     def for_app(self, app: str) -> tuple[Action, ...]:
         """The actions of one app."""
-        return tuple(action for action in self.actions if action.app == app)
+        return tuple(self._by_app.get(app, ()))

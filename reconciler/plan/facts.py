@@ -5,7 +5,7 @@ new fields of later versions change no hash.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from reconciler.plan.states import Facts
@@ -37,7 +37,30 @@ SWARM_FIELDS = (
     "reserve",
 )
 """Of the section `swarm`, what the tasks are made of; the rest says how they are replaced."""
-SETTING_FIELDS = ("title", "expose", "health", "rollout", "hooks", "retention", "timeouts")
+SETTING_FIELDS = (
+    "title",
+    "expose",
+    "health",
+    "rollout",
+    "hooks",
+    "retention",
+    "timeouts",
+    "replicas",
+    "runtime",
+    "host",
+)
+
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _defaults(section: type, names: Iterable[str]) -> dict[str, Any]:
+    return {name: default_of(section, name) for name in names}
+
+
+_BUILD = _defaults(App, ["build"])
+_RUN, _SETTINGS = _defaults(App, RUN_FIELDS), _defaults(App, SETTING_FIELDS)
+_SWARM_RUN = _defaults(Swarm, SWARM_FIELDS)
+_SWARM_SETTINGS = _defaults(Swarm, fields_of(Swarm).keys() - {*SWARM_FIELDS, "secrets"})
 
 
 def build_facts(app: App, content: Mapping[str, str], env: Mapping[str, str]) -> Facts:
@@ -49,7 +72,7 @@ def build_facts(app: App, content: Mapping[str, str], env: Mapping[str, str]) ->
     facts = {f"source.{path}": content_id for path, content_id in content.items()}
     if isinstance(app.source, ImageSource):
         return facts
-    facts.update(_flatten("build", app.build))
+    facts.update(_set_fields(app, _BUILD))
     if app.env_file:
         facts.update({f"env_file.{name}": value for name, value in env.items()})
     return facts
@@ -61,31 +84,34 @@ def run_facts(app: App, env: Mapping[str, str], secrets: Mapping[str, str] = NON
     `env`: values, secrets as fingerprints; `secrets`: fingerprints of those of a Swarm, by name.
     """
     facts = {f"env.{name}": value for name, value in env.items()}
-    for name in RUN_FIELDS:
-        facts.update(_flatten(name, getattr(app, name), default_of(App, name)))
-    for name in SWARM_FIELDS if app.swarm else ():
-        value, default = getattr(app.swarm, name), default_of(Swarm, name)
-        facts.update(_flatten(f"swarm.{name}", value, default))
+    facts.update(_set_fields(app, _RUN))
+    if app.swarm:
+        facts.update(_set_fields(app.swarm, _SWARM_RUN, "swarm."))
     facts.update({f"swarm.secrets.{name}": value for name, value in secrets.items()})
     return facts
 
 
 def setting_facts(app: App) -> Facts:
     """What only this program reads; a change is recorded and restarts nothing."""
-    facts: dict[str, str] = {}
-    for name in SETTING_FIELDS:
-        facts.update(_flatten(name, getattr(app, name)))
-    for name in ("replicas", "runtime", "host"):
-        facts.update(_flatten(name, getattr(app, name), default_of(App, name)))
-    for name in fields_of(Swarm) if app.swarm else ():
-        if name not in (*SWARM_FIELDS, "secrets"):
-            value, default = getattr(app.swarm, name), default_of(Swarm, name)
-            facts.update(_flatten(f"swarm.{name}", value, default))
+    facts = dict(_set_fields(app, _SETTINGS))
+    if app.swarm:
+        facts.update(_set_fields(app.swarm, _SWARM_SETTINGS, "swarm."))
     return facts
 
 
-def _flatten(prefix: str, value: Any, default: Any = None) -> Iterator[tuple[str, str]]:
-    if value is None or value == default:
+def _set_fields(
+    section: Section, defaults: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Facts of the fields that aren't as they are by default."""
+    values = vars(section)
+    for name, default in defaults.items():
+        value = values[name]
+        if value is not default and value != default:
+            yield from _flatten(prefix + name, value)
+
+
+def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    if value is None:
         return
     if isinstance(value, Section):
         value = to_plain(value)
@@ -93,7 +119,7 @@ def _flatten(prefix: str, value: Any, default: Any = None) -> Iterator[tuple[str
         for key, inner in value.items():
             yield from _flatten(f"{prefix}.{key}", inner)
     else:
-        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield prefix, value if isinstance(value, str) else _encode(value)
 
 
 def describe_changes(old: Facts, new: Facts) -> list[str]:

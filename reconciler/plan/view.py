@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import field
 from datetime import datetime
@@ -47,18 +48,18 @@ class View:
         """How many containers shall serve on each host, as it was recorded last."""
         return replicas_of(self.serving.settings) if self.serving else 0
 
-    @property
+    @functools.cached_property
     def places(self) -> Places:
         """Where it serves, as it was recorded last."""
         return places_of(self.serving.settings if self.serving else {})
 
-    @property
+    @functools.cached_property
     def copies(self) -> list[tuple[Place, int]]:
         """What shall serve where something is known of it."""
         found = self.places.copies(self.replicas) if self.serving else []
         return [copy for copy in found if copy[0] not in self.away]
 
-    @property
+    @functools.cached_property
     def serving_containers(self) -> tuple[Container, ...]:
         """Those of the serving deployment, one for each copy; a running one if there are two."""
         if self.serving is None:

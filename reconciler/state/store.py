@@ -31,6 +31,7 @@ class Store:
         self.path = directory / "state.db"
         self._local = threading.local()
         self._lock = threading.Lock()
+        self._key = b""
         self._opened: weakref.WeakSet[_Opened] = weakref.WeakSet()
         with _state_errors(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,6 +56,11 @@ class Store:
 
     def fingerprint_key(self) -> bytes:
         """A random key of this state: fingerprints of secrets mean nothing elsewhere."""
+        if not self._key:
+            self._key = self._read_key()
+        return self._key
+
+    def _read_key(self) -> bytes:
         path = self.directory / "key"
         with _state_errors(self.directory):
             if not path.exists() or path.stat().st_size == 0:
