@@ -48,7 +48,7 @@ class Passes:
         self.memory = policy.memory or VersionMemory(tools.clock, tools.retry_delay)
         self._tools = tools
         self._configuration = configuration
-        self._policy = replace(policy, memory=self.memory)
+        self._policy = replace(policy, memory=self.memory, made={})
         self._reports = reports
 
     def run(self, wishes: Sequence[Wish], after: After) -> None:

@@ -31,6 +31,7 @@ class ConfigFile:
         self._state_dir = state_dir
         self._cache = state_dir / "spec"
         self._last: LoadedSpec | None = None
+        self._loaded: LoadedSpec | None = None
 
     @property
     def place(self) -> str:
@@ -41,7 +42,7 @@ class ConfigFile:
         return self._last.files if self._last else (self.file,)
 
     def load(self) -> LoadedSpec:
-        self._last = load_spec(self.file, self._cache)
+        self._last = self._loaded = load_spec(self.file, self._cache, self._loaded)
         return self._last
 
     def in_force(self) -> LoadedSpec | None:

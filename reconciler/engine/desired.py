@@ -22,7 +22,7 @@ from reconciler.pipeline.tools import (
     read_swarm_secrets,
 )
 from reconciler.plan.facts import build_facts, run_facts, setting_facts
-from reconciler.plan.states import Desired, DesiredApp, Recorded, Serving, Trouble
+from reconciler.plan.states import Desired, DesiredApp, Facts, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
 from reconciler.spec.loaded import LoadedSpec
@@ -52,20 +52,23 @@ class Target:
 class Policy:
     """What the person or the daemon that runs the pass allows. `prune` None: as the spec says.
 
-    `memory`: what a daemon knows of the sources; None asks about each.
+    `memory`: what a daemon knows of the sources; None asks about each. `made`: targets of the last
+    pass, which the next one has as they are where nothing has changed.
     """
 
     prune: bool | None = None
     allow_removals: int | None = None
     retry_now: bool = False
     memory: VersionMemory | None = None
+    made: dict[str, Target] = field(default_factory=dict, repr=False)
 
 
 @frozen
 class Resolver:
     """Turns a loaded spec into targets. `tools` and `recorded` are read, nothing is changed.
 
-    `memory`: versions that need not be asked about, where a daemon keeps them.
+    `memory`: versions that need not be asked about, where a daemon keeps them. `made`: targets of
+    before, by name; those that are resolved next take their place.
     """
 
     tools: Tools
@@ -73,11 +76,15 @@ class Resolver:
     recorded: Recorded
     job: Job = field(default_factory=Job)
     memory: VersionMemory | None = None
+    made: dict[str, Target] = field(default_factory=dict)
 
     def resolve(self, names: Iterable[str]) -> dict[str, Target]:
         """Targets of the named apps (`<project>/<name>`), by name."""
         apps = {name: self.loaded.spec.apps[name.partition("/")[2]] for name in names}
-        return self.resolve_apps(apps, {})
+        targets = self.resolve_apps(apps, {})
+        self.made.clear()
+        self.made.update(targets)
+        return targets
 
     def resolve_apps(
         self, apps: Mapping[str, App], known: Mapping[str, Resolved]
@@ -147,6 +154,9 @@ class Resolver:
         return self.loaded.path.parent
 
     def _known(self, wanted: Wanted, resolved: Resolved) -> Content | None:
+        made = self.made.get(wanted.app)
+        if made and made.app.source is wanted.source and made.resolved == resolved:
+            return made.content
         known = self.recorded.apps.get(wanted.app)
         if not (known and known.serving and known.serving.resolved == resolved.id):
             return None
@@ -169,6 +179,9 @@ class Resolver:
         key = self.tools.store.fingerprint_key()
         prints = fingerprint_env(app, env, key)
         kept = {secret: fingerprint(value, key) for secret, value in kept.items()}
+        made = self.made.get(name)
+        if made and made.app is app and self._is_still(made, found, (prints, kept)):
+            return made
         desired = replace(
             _bound(name, app),
             revision=app.revision or resolved.name,
@@ -180,6 +193,19 @@ class Resolver:
             builds=not isinstance(app.source, ImageSource),
         )
         return Target(app, base_dir, desired, resolved, content, spec_revision=self.loaded.revision)
+
+    def _is_still(self, made: Target, found: Found, prints: tuple[Facts, Facts]) -> bool:
+        """Whether the target of the same section would come out the same again. `prints`: of its
+        environment, and of the secrets of a Swarm."""
+        base_dir = self.loaded.base_dir(made.desired.app.partition("/")[2])
+        now = (base_dir, self.loaded.revision, found)
+        if now != (made.base_dir, made.spec_revision, (made.resolved, made.content)):
+            return False
+        env, kept = prints
+        run = made.desired.run
+        return all(run.get(f"env.{name}") == value for name, value in env.items()) and all(
+            run.get(f"swarm.secrets.{name}") == value for name, value in kept.items()
+        )
 
 
 def _bound(name: str, app: App) -> DesiredApp:

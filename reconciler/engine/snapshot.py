@@ -19,7 +19,7 @@ from reconciler.plan.states import Desired, InFlight, Observed, Recorded
 from reconciler.source.fanout import ask_all
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.recorded import read_recorded
-from reconciler.values import frozen
+from reconciler.values import frozen, without_collector
 
 
 @frozen
@@ -41,6 +41,7 @@ class Snapshot:
         return recorded.in_flight if recorded else ()
 
 
+@without_collector()
 def take_snapshot(
     tools: Tools, loaded: LoadedSpec, policy: Policy, job: Job | None = None
 ) -> Snapshot:
@@ -56,7 +57,7 @@ def take_snapshot(
     names = _names(loaded)
     now = datetime.fromtimestamp(tools.clock(), UTC)
     recorded = _read_recorded(tools, loaded, now)
-    resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory)
+    resolver = Resolver(tools, loaded, recorded, job or Job(), policy.memory, policy.made)
     questions: dict[str, Callable[[], Any]] = {
         "observed": lambda: look.by_recorded(recorded),
         "targets": lambda: resolver.resolve(names),
@@ -69,6 +70,7 @@ def take_snapshot(
     return _snapshot(loaded, answers["targets"], desired, (recorded, answers["observed"]), now)
 
 
+@without_collector()
 def renew_snapshot(tools: Tools, loaded: LoadedSpec, policy: Policy, before: Snapshot) -> Snapshot:
     """State and engine as they are now; no source is asked again."""
     now = datetime.fromtimestamp(tools.clock(), UTC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 from reconciler.plan.states import Facts, Place
@@ -30,14 +31,14 @@ class Places:
         return [(place, number) for place in self.all for number in numbers]
 
 
-_HERE = Places()
-
-
 def places_of(settings: Facts) -> Places:
     """What the settings say; one of them is there only where it isn't the default."""
-    runtime, host = settings.get("runtime"), settings.get("host")
-    if runtime is None and host is None:
-        return _HERE
+    return _places(settings.get("runtime"), settings.get("host"))
+
+
+@functools.lru_cache(1024)
+def _places(runtime: str | None, host: str | None) -> Places:
+    """Very many apps run in few places."""
     return Places(runtime or DOCKER, tuple(json.loads(host)) if host else (LOCAL,))
 
 

@@ -7,11 +7,10 @@ Any mistake in any file: `SpecError` with all of them, and nothing is loaded.
 
 from __future__ import annotations
 
-import gc
 import operator
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,27 +30,12 @@ from reconciler.spec.reading import Entry, MergedNode, Node, Reading, entries, i
 from reconciler.spec.route_checks import check_routes
 from reconciler.spec.shapes import shape_of
 from reconciler.spec.validation import SPEC, valid_apps, valid_name, validate
-from reconciler.values import frozen
+from reconciler.values import frozen, without_collector
 
 _APP = shape_of(App)
 
 MAX_MERGED = 1_000_000
 """Values that the defaults may come to, counted once for each app."""
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Many small objects that all stay: the garbage collector would look at them in vain.
-
-    Measured: half of the time of a load, and more the larger the spec.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 @frozen
@@ -86,7 +70,7 @@ class Assembly:
 
     def run(self, data: bytes) -> LoadedSpec:
         """The loaded spec. Raises `SpecError` with the problems in the order of the files."""
-        with _without_collector():
+        with without_collector():
             spec = self._read(data)
         if spec is None or self.to.problems:
             place = {name: index for index, name in enumerate(self.order)}

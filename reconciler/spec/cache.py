@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,15 @@ def find_cached(path: Path, directory: Path) -> LoadedSpec | None:
     except (OSError, SpecError, _IncludesWronglyError):
         return None
     return _make_loaded(path, kept, tuple(files))
+
+
+def is_unchanged(loaded: LoadedSpec) -> bool:
+    """Whether its files, and those that `include` finds, still say the same."""
+    try:
+        files = _read_again(loaded.path, loaded.spec.include)
+    except (SpecError, _IncludesWronglyError):
+        return False
+    return digest_files(loaded.path, files) == loaded.digest
 
 
 def find_last(path: Path, directory: Path) -> LoadedSpec | None:
@@ -167,7 +176,7 @@ def _complain(_index: int, message: str, _hint: str) -> None:
     raise _IncludesWronglyError(message)
 
 
-def _read_again(path: Path, patterns: list[str]) -> dict[Path, bytes]:
+def _read_again(path: Path, patterns: Sequence[str]) -> dict[Path, bytes]:
     """All files of the spec. The patterns are the right ones if the main file is unchanged."""
     files = {path: read_file(path, "")}
     for name in find_included(patterns, path, _complain):

@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from reconciler.spec.cache import find_cached, keep, reuse_valid
+from reconciler.spec.cache import find_cached, is_unchanged, keep, reuse_valid
 from reconciler.spec.files import read_file
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.values import frozen
@@ -25,11 +25,14 @@ from reconciler.values import frozen
 __all__ = ["Draft", "LoadedSpec", "load_draft", "load_spec", "load_text"]
 
 
-def load_spec(path: Path, cache: Path | None = None) -> LoadedSpec:
+def load_spec(path: Path, cache: Path | None = None, known: LoadedSpec | None = None) -> LoadedSpec:
     """Read the file at `path` and all that it includes. Raises `SpecError`.
 
-    `cache`: directory that remembers the last valid spec; made if its parent is there.
+    `cache`: directory that remembers the last valid spec; made if its parent is there. `known`:
+    what was loaded from there before, which is the answer while its files say the same.
     """
+    if known and known.path == path.absolute() and is_unchanged(known):
+        return known
     found = find_cached(path.absolute(), cache) if cache else None
     if found:
         return found

@@ -129,7 +129,7 @@ def _section(directory: Path, number: int) -> dict[str, Any]:
         "health": {"http": {"port": 8000, "path": "/healthz"}, "timeout": "60s"},
     }
     if number % 10 == 3:
-        section["env"]["DATABASE_URL"] = {"file": "secrets/database_url"}
+        section["env"]["DATABASE_URL"] = {"file": f"secrets/database_url_{number}"}
     if number % 20 == 0:
         return {"source": {"path": f"local/app-{number}"}, **section}
     if number % 20 in (5, 15):
@@ -146,7 +146,9 @@ def _digest(number: int) -> str:
 def _make_sources(directory: Path, apps: int) -> None:
     spec = directory / "spec"
     (spec / "secrets").mkdir(parents=True)
-    (spec / "secrets" / "database_url").write_text("postgres://shop:secret@db/shop\n")
+    for number in range(3, apps, 10):
+        secret = spec / "secrets" / f"database_url_{number}"
+        secret.write_text(f"postgres://shop:secret-{number}@db/shop\n")
     local = {f"local/app-{number}/Dockerfile": f"FROM {number}\n" for number in range(0, apps, 20)}
     GitRepo(spec).commit({".gitignore": "/secrets\n", **local})
     for one in range(REPOSITORIES):
@@ -188,7 +190,7 @@ def _write_history(store: Store) -> None:
     with store.transaction() as connection:
         for age in range(HISTORY):
             connection.execute(
-                f"INSERT INTO deployments (seq, id, {names}) "  # noqa: S608
+                f"INSERT INTO deployments (seq, id, {names}) "
                 f"SELECT -seq - 100000 * {age}, id || '-{age}', {names} FROM deployments "
                 "WHERE seq > 0"
             )

@@ -10,17 +10,14 @@ its own, so that its memory is its own.
 
 from __future__ import annotations
 
-import json
 import resource
 import sqlite3
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.daemon.loop import Wish
@@ -31,12 +28,10 @@ from reconciler.engine.desired import Policy
 from reconciler.engine.kept import KeptConfiguration, Ledger
 from reconciler.engine.reconcile import Pass
 from reconciler.events import ignore
-from reconciler.host.process import Command
 from reconciler.plan.states import Observed
-from reconciler.source import command
 from reconciler.state.store import Store
 from reconciler.testing import FakeRuntime
-from tests.benchmarks.estate import Estate, fill, make_estate, make_tools
+from tests.benchmarks.estate import Estate, fill, make_tools
 
 CALL_SECONDS = 0.001
 LISTED = 0.0001

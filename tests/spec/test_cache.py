@@ -204,6 +204,19 @@ def test_link_that_now_leads_outside_is_refused(path, kept, tmp_path):
         load_spec(path, kept)
 
 
+def test_known_spec_is_the_answer_until_a_file_says_something_else(path, kept, count):
+    known = load_spec(path, kept)
+    assert load_spec(path, kept, known) is load_spec(path, None, known) is known
+    moved = path.with_name("other.yaml")
+    moved.write_bytes(path.read_bytes())
+    assert load_spec(moved, None, known).path == moved
+    (path.parent / "apps" / "c.yaml").write_text("{apps: {c: {source: {image: c}}}}")
+    assert "c" in load_spec(path, kept, known).spec.apps
+    path.write_text("apps: [")
+    with pytest.raises(SpecError):
+        load_spec(path, kept, known)
+
+
 @pytest.mark.parametrize("make", ["file", "nowhere", "directory in the way"])
 def test_cache_that_cannot_be_written_is_no_error(path, tmp_path, make):
     place = tmp_path / "place"
