@@ -281,4 +281,5 @@ def _observed(container: FakeContainer) -> Container:
         status=container.state,
         created=container.created,
         replica=workload.replica,
+        host=workload.host,
     )

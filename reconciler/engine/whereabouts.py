@@ -36,7 +36,8 @@ class Look:
 
     def _look(self, served: Iterable[tuple[str, Facts]]) -> Observed:
         apps = self.loaded.spec.apps.values()
-        found = {Places(app.runtime, app.host): None for app in apps}
+        named = dict.fromkeys((app.runtime, app.host) for app in apps)
+        found = {Places(runtime, hosts): None for runtime, hosts in named}
         for deployment, settings in served:
             places = places_of(settings)
             if places not in found:

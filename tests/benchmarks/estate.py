@@ -3,7 +3,7 @@ with some history, and what a list of containers shows, without an engine.
 
 Of twenty apps, seventeen run an image by its digest, two come from one of four git repositories
 (with a directory of their own in it), and one is a directory beside the spec. One in ten has a
-secret.
+secret. On several hosts, each has its share of the apps.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from reconciler.engine.desired import Policy, Resolver, Target
 from reconciler.engine.reconcile import run_pass
-from reconciler.events import ignore
 from reconciler.host.engine import Engine
+from reconciler.host.hosts import Hosts
 from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_REVISION, LABEL_RUN_HASH
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.hashes import build_hash, run_hash
-from reconciler.plan.states import Observed, Recorded
+from reconciler.plan.states import Recorded
 from reconciler.runtime.base import Workload
+from reconciler.runtime.fleet import Fleet
 from reconciler.spec.loader import load_spec
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
@@ -34,6 +36,7 @@ from reconciler.state.store import Store
 from reconciler.testing import SERVING, FakeContainer, FakeRuntime
 from tests.support.gitrepo import GitRepo
 
+SomeRuntime = TypeVar("SomeRuntime", bound=FakeRuntime)
 PROJECT = "shop"
 REPOSITORIES = 4
 APPS_IN_FILE = 250
@@ -52,6 +55,7 @@ class Listed:
     build_hash: str
     run_hash: str
     revision: str
+    host: str
 
 
 @dataclass(frozen=True)
@@ -73,51 +77,69 @@ class Estate:
         return [Listed(**one) for one in json.loads((self.directory / "listed.json").read_text())]
 
 
-def make_estate(directory: Path, apps: int) -> Estate:
-    """Write everything, and let one pass take the containers over."""
+def make_estate(directory: Path, apps: int, hosts: int = 1) -> Estate:
+    """Write everything, and let one pass take the containers over. One host is the local one."""
     estate = Estate(directory)
     sections = {f"app-{number:05}": _section(directory, number) for number in range(apps)}
+    names = [f"host-{number:03}" for number in range(hosts)] if hosts > 1 else []
+    for number, section in enumerate(sections.values()):
+        section |= {"host": names[number % hosts]} if names else {}
     _make_sources(directory, apps)
-    _write_spec(estate, sections)
+    _write_spec(estate, sections, names)
     with closing(Store(estate.state)) as store:
-        tools = make_tools(store, FakeRuntime())
+        runtimes: dict[str, FakeRuntime] = {}
+        tools = make_tools(store, runtimes)
         loaded = load_spec(estate.spec, estate.state / "spec")
         names = [f"{PROJECT}/{name}" for name in loaded.spec.apps]
         targets = Resolver(tools, loaded, Recorded({})).resolve(names)
         listed = [_listed(number, target) for number, target in enumerate(targets.values())]
         (directory / "listed.json").write_text(json.dumps([asdict(one) for one in listed]))
-        fill(tools.runtime, listed)  # type: ignore[arg-type]
+        runtimes.update(make_runtimes(listed, FakeRuntime))
         done = run_pass(tools, loaded, Policy(), "test")
         assert [one.kind for one in done.snapshot.plan.actions] == ["record"] * apps
         _write_history(store)
     return estate
 
 
-def make_tools(store: Store, runtime: FakeRuntime) -> Tools:
-    """Tools whose engine is the runtime alone."""
+def make_tools(store: Store, runtimes: Mapping[str, FakeRuntime]) -> Tools:
+    """Tools whose engines are these runtimes, by the name of their host."""
     engine = Engine("unix:///nonexistent")
-    delay = lambda _error, _attempts: None  # noqa: E731
-    return Tools(store, engine, runtime, Redactor(), time.time, delay, ignore)
+    fleet = Fleet(Hosts(engine), store.directory, {"docker": lambda _, _dir, host: runtimes[host]})
+    return Tools(
+        store=store,
+        engine=engine,
+        runtime=fleet,
+        redactor=Redactor(),
+        clock=time.time,
+        retry_delay=lambda _error, _attempts: None,
+    )
 
 
-def fill(runtime: FakeRuntime, listed: Iterable[Listed]) -> None:
-    """Put containers into a runtime that run already."""
+def make_runtimes(
+    listed: Iterable[Listed], make: Callable[[], SomeRuntime]
+) -> dict[str, SomeRuntime]:
+    """A runtime for each host, in which the containers run already."""
     app = from_plain(App, {"source": {"image": "app"}})
+    runtimes: dict[str, SomeRuntime] = defaultdict(make)
     for number, one in enumerate(listed):
         labels = {
             LABEL_BUILD_HASH: one.build_hash,
             LABEL_RUN_HASH: one.run_hash,
             LABEL_REVISION: one.revision,
         }
-        workload = Workload(one.app, one.deployment, one.image_id, app, {}, Path("/"), labels)
-        runtime.containers[one.id] = FakeContainer(one.id, workload, number, "running", SERVING)
-
-
-def observe_listed(listed: Sequence[Listed]) -> Observed:
-    """What a runtime with these containers reports."""
-    runtime = FakeRuntime()
-    fill(runtime, listed)
-    return runtime.observe(PROJECT)
+        workload = Workload(
+            app=one.app,
+            deployment=one.deployment,
+            image_id=one.image_id,
+            spec=app,
+            env={},
+            base_dir=Path("/"),
+            labels=labels,
+            host=one.host,
+        )
+        container = FakeContainer(one.id, workload, number, "running", SERVING)
+        runtimes[one.host].containers[one.id] = container
+    return dict(runtimes)
 
 
 def _section(directory: Path, number: int) -> dict[str, Any]:
@@ -157,7 +179,7 @@ def _make_sources(directory: Path, apps: int) -> None:
         GitRepo(directory / "repositories" / str(one)).commit({"README": "shop\n", **files})
 
 
-def _write_spec(estate: Estate, sections: dict[str, Any]) -> None:
+def _write_spec(estate: Estate, sections: dict[str, Any], hosts: Sequence[str]) -> None:
     """In the YAML that JSON is: it is quick to write."""
     names = list(sections)
     for start in range(0, len(names), APPS_IN_FILE):
@@ -165,6 +187,8 @@ def _write_spec(estate: Estate, sections: dict[str, Any]) -> None:
         path = estate.spec.parent / f"apps-{start // APPS_IN_FILE:03}.yaml"
         path.write_text(json.dumps({"apps": apps}, indent=1))
     top = {"version": 1, "project": PROJECT, "include": ["apps-*.yaml"]}
+    if hosts:
+        top["hosts"] = {name: {"docker": f"ssh://deploy@{name}.example.com"} for name in hosts}
     estate.spec.write_text(json.dumps(top, indent=1))
 
 
@@ -179,6 +203,7 @@ def _listed(number: int, target: Target) -> Listed:
         build_hash(desired.build),
         run_hash(image_id, desired.run),
         desired.resolved,
+        target.app.host[0],
     )
 
 

@@ -29,11 +29,13 @@ from reconciler.engine.kept import KeptConfiguration, Ledger
 from reconciler.engine.reconcile import Pass
 from reconciler.events import ignore
 from reconciler.plan.states import Observed
+from reconciler.spec.hosts import LOCAL
 from reconciler.state.store import Store
 from reconciler.testing import FakeRuntime
-from tests.benchmarks.estate import Estate, fill, make_tools
+from tests.benchmarks.estate import Estate, make_runtimes, make_tools
 
-CALL_SECONDS = 0.001
+CALL_SECONDS, REMOTE_SECONDS = 0.001, 0.010
+"""Of any list call, and of one more over ssh: two round trips, and what ssh itself takes."""
 LISTED = 0.0001
 """Seconds for each container of a list: 200 of them take an engine 20 ms."""
 
@@ -44,13 +46,12 @@ class ListedRuntime(FakeRuntime):
     def __init__(self) -> None:
         super().__init__()
         self.calls = 0
-        self.waited = 0.0
 
     def observe(self, project: str) -> Observed:
         self.calls += 1
-        wait = CALL_SECONDS + LISTED * len(self.containers)
-        self.waited += wait
-        time.sleep(wait)
+        host = next(iter(self.containers.values())).workload.host
+        remote = 0 if host == LOCAL else REMOTE_SECONDS
+        time.sleep(CALL_SECONDS + remote + LISTED * len(self.containers))
         return super().observe(project)
 
 
@@ -71,11 +72,10 @@ class CountingStore(Store):
 
 @dataclass
 class Cost:
-    """Of one pass. Seconds of wall time and of this process alone; `waited`: for the engine."""
+    """Of one pass. Seconds by the clock and of this process alone, without git's."""
 
     wall: float
     cpu: float
-    waited: float
     lists: int
     statements: int
     written: int
@@ -98,31 +98,33 @@ class Steady:
     """A daemon's passes, as often as wanted."""
 
     def __init__(self, estate: Estate, store: CountingStore) -> None:
-        self.store, self.runtime = store, ListedRuntime()
-        fill(self.runtime, estate.listed())
-        tools = make_tools(store, self.runtime)
+        self.store = store
+        self.runtimes = make_runtimes(estate.listed(), ListedRuntime)
+        tools = make_tools(store, self.runtimes)
         kept = KeptConfiguration(
             ConfigFile(estate.spec, estate.state), Ledger(store, time.time, ignore)
         )
         self.said: list[object] = []
         reports = Reports(lambda *said, **_: self.said.append(said))
         self.passes = Passes(tools, kept, Policy(), reports)
-        self.last: Pass | None = None
         self.after = After(ignore_it, self._done, self._met, ignore_it)
         self.processes = 0
 
     def _done(self, _loaded: object, done: Pass) -> None:
         assert not done.snapshot.plan.actions, done.snapshot.plan.actions[:3]
-        self.last = done
 
     def _met(self, error: Exception) -> None:
         raise AssertionError(self.said) from error
 
+    def calls(self) -> int:
+        """List calls so far."""
+        return sum(one.calls for one in self.runtimes.values())
+
     def run(self, wish: Wish) -> Cost:
         """One pass, and what it cost."""
-        runtime, connection = self.runtime, self.store.connection
-        calls, waited, statements = runtime.calls, runtime.waited, self.store.statements
-        written = connection.total_changes
+        connection = self.store.connection
+        statements, written = self.store.statements, connection.total_changes
+        calls = self.calls()
         with counting_processes() as processes:
             cpu, wall = time.process_time(), time.perf_counter()
             self.passes.run([wish], self.after)
@@ -130,8 +132,7 @@ class Steady:
         return Cost(
             wall,
             cpu,
-            runtime.waited - waited,
-            runtime.calls - calls,
+            self.calls() - calls,
             self.store.statements - statements,
             connection.total_changes - written,
             len(processes),
@@ -163,7 +164,7 @@ def measure(estate: Estate, times: int = 5) -> Measured:
     """In this process."""
     with closing(CountingStore(estate.state)) as store:
         steady = Steady(estate, store)
-        found = Measured(len(steady.runtime.containers))
+        found = Measured(sum(len(one.containers) for one in steady.runtimes.values()))
         found.first = steady.run(Wish("start", look="now"))
         for _ in range(times):
             found.woken.append(steady.run(Wish("edited")))
