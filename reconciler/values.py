@@ -44,6 +44,8 @@ def _fields(self: Any) -> tuple[Any, ...]:
 
 
 def _equal(self: Any, other: object) -> bool:
+    if self is other:
+        return True
     if type(self) is not type(other):
         return False
     return _fields(self) == _fields(other)

@@ -124,6 +124,8 @@ def _flatten(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def describe_changes(old: Facts, new: Facts) -> list[str]:
     """`env.LOG_LEVEL changed`, `ports added`, in the order of their names; never a value."""
+    if old == new:
+        return []
     causes = []
     for name in sorted(old.keys() | new.keys()):
         if name not in new:

@@ -82,8 +82,8 @@ def make_estate(directory: Path, apps: int, hosts: int = 1) -> Estate:
     estate = Estate(directory)
     sections = {f"app-{number:05}": _section(directory, number) for number in range(apps)}
     names = [f"host-{number:03}" for number in range(hosts)] if hosts > 1 else []
-    for number, section in enumerate(sections.values()):
-        section |= {"host": names[number % hosts]} if names else {}
+    for number, section in enumerate(sections.values() if names else ()):
+        section["host"] = names[number % hosts]
     _make_sources(directory, apps)
     _write_spec(estate, sections, names)
     with closing(Store(estate.state)) as store:
