@@ -24,8 +24,11 @@ As tests run side by side on that engine, use names of your own: `project` gives
     swarm          Swarm of three nodes, see tests/support/swarm.py; nothing breaks it meanwhile.
                    `broken_swarm` is the same for a test that breaks it: nobody else uses it.
     ssh_host       SshHost: another machine with an engine and sshd, at the end of a cable:
-                   .access for `Engine`, .engine (a PrivateEngine), .address. Others use it, too;
+                   .access for `Engine`, .engine (a PrivateEngine), .address. Others use it, too:
+                   `engine_by_ssh` is an `Engine` on it, open for the session.
                    `make_ssh_host()` makes one to .stop_sshd() or .cut(); it forwards to `engine`
+    tls_engine     TlsEngine, which listens on TCP and wants certificates: .access .anonymous
+                   .by(authority); the test is in its namespace
     git_repo       git_repo("name") -> GitRepo: .path .url .commit({path: text}) -> sha
                    .tag(name) .branch(name) .switch(name) .write({...}) .head .git(*argv)
     state_dir      an empty directory for the program's state
@@ -50,17 +53,20 @@ import os
 import secrets
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reconciler.host.engine import Engine
 from tests.support import system
 from tests.support.engine import OWNER, PrivateEngine, reap_orphans, remove_owned, why_no_engine
 from tests.support.gitrepo import GitRepo
 from tests.support.registry import PrivateRegistry
 from tests.support.sshd import SshHost
 from tests.support.swarm import Swarm, open_swarm
+from tests.support.tls import TlsEngine
 
 HOME = "RECONCILER_TEST_HOME"
 OUTSIDE = "RECONCILER_TEST_OUTSIDE"
@@ -223,6 +229,12 @@ def ssh_host(shared_home: Path) -> SshHost:
     return SshHost.shared(shared_home)
 
 
+@pytest.fixture(scope="session")
+def engine_by_ssh(ssh_host: SshHost) -> Iterator[Engine]:
+    with closing(Engine(ssh_host.access)) as engine:
+        yield engine
+
+
 @pytest.fixture
 def make_ssh_host(engine: PrivateEngine) -> Iterator[Callable[..., SshHost]]:
     made: list[SshHost] = []
@@ -234,6 +246,19 @@ def make_ssh_host(engine: PrivateEngine) -> Iterator[Callable[..., SshHost]]:
     yield make
     for each in made:
         each.remove()
+
+
+@pytest.fixture(scope="session")
+def tls_home(shared_home: Path) -> Iterator[TlsEngine]:
+    made = TlsEngine()
+    yield made
+    made.engine.remove()
+
+
+@pytest.fixture
+def tls_engine(tls_home: TlsEngine) -> Iterator[TlsEngine]:
+    with tls_home.engine.inside():
+        yield tls_home
 
 
 @pytest.fixture

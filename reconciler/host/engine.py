@@ -185,10 +185,14 @@ class Engine:
                 ca_cert=str(ca) if ca.exists() else None,
                 verify=True,
             )
+        version = self.get("/version")["ApiVersion"]
         with self.errors():
-            return docker.DockerClient(
-                base_url=endpoint.url, version="auto", timeout=120, max_pool_size=32, tls=tls
+            client = docker.DockerClient(
+                base_url=endpoint.url, version=version, timeout=120, max_pool_size=32, tls=tls
             )
+        # Else REQUESTS_CA_BUNDLE would win over the engine's own CA (requests does that).
+        client.api.trust_env = False
+        return client
 
     def close(self) -> None:
         """End all that is held open: the SDK's connections, an ssh, files with keys."""

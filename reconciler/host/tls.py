@@ -14,6 +14,8 @@ from reconciler.host.access import Access
 from reconciler.host.private import PrivateDirectory
 from reconciler.host.ways import Unreachable
 
+_HUNG_UP = "it hung up, as it does when it ends or refuses a client certificate"
+"""Its refusal comes after the handshake, and is lost when we have written something meanwhile."""
 _WORDS = (
     (
         "hostname mismatch",
@@ -49,6 +51,16 @@ _WORDS = (
         "bad certificate",
         "it refuses our client certificate",
         "Give a `tls.cert` that is signed by the CA that the engine trusts, for client use.",
+    ),
+    (
+        "eof occurred in violation",
+        _HUNG_UP,
+        "Check that `tls.cert` is signed by the CA that the engine trusts; else its log tells.",
+    ),
+    (
+        "connection reset",
+        _HUNG_UP,
+        "Check that `tls.cert` is signed by the CA that the engine trusts; else its log tells.",
     ),
     (
         "wrong version number",
@@ -95,16 +107,18 @@ class Certificates:
         try:
             return self._context.wrap_socket(connection, server_hostname=self._access.hostname)
         except ssl.SSLError as error:
-            raise explain_tls(str(error)) from None
+            raise explain_tls(str(error), self._access) from None
 
     def close(self) -> None:
         """Remove the files."""
         self._private.close()
 
 
-def explain_tls(text: str) -> Unreachable:
+def explain_tls(text: str, access: Access) -> Unreachable:
     """What `ssl` says, in words for people. Pure."""
     plain = text.lower().replace("_", " ")
+    if not access.tls_cert:  # what engines before 25 say when there is none
+        plain = plain.replace("alert bad certificate", "certificate required")
     for words, reason, todo in _WORDS:
         if words in plain:
             return Unreachable(reason, todo)

@@ -159,7 +159,7 @@ class Tcp:
         if self._access.uses_tls:
             from reconciler.host.tls import explain_tls
 
-            return explain_tls(reason)
+            return explain_tls(reason, self._access)
         return Unreachable(reason)
 
     def close(self) -> None:

@@ -32,10 +32,13 @@ def remote(ssh_host: SshHost) -> Iterator[Engine]:
         yield engine
 
 
-def ssh_children(pid: int | None = None) -> list[int]:
-    """The ssh processes below a process."""
-    below = system.with_descendants([pid or os.getpid()])
-    return [one for one in below if system.command_line(one).startswith(("ssh ", "/usr/bin/ssh "))]
+def directory_of(engine: Engine) -> Path:
+    return Path(str(engine.cli_environment()["DOCKER_HOST"]).removeprefix("unix://")).parent
+
+
+def ssh_of(directory: Path) -> list[int]:
+    """The ssh processes with this private directory."""
+    return [one for one in system.pids() if f"{directory}/control" in system.command_line(one)]
 
 
 def refused(access: Access) -> EngineUnavailable:
@@ -47,7 +50,7 @@ def refused(access: Access) -> EngineUnavailable:
 def test_remote_engine_answers(remote: Engine, ssh_host: SshHost) -> None:
     assert remote.get("/info")["ID"] == ssh_host.engine.request("GET", "/info")["ID"]
     assert remote.client.ping()
-    assert len(ssh_children()) == 1
+    assert len(ssh_of(directory_of(remote))) == 1
 
 
 def test_remote_engine_by_the_docker_client(remote: Engine, ssh_host: SshHost) -> None:
@@ -70,17 +73,17 @@ def test_remote_engine_in_many_threads_uses_one_ssh(remote: Engine) -> None:
     for thread in threads:
         thread.join()
     assert answers == [200] * 20
-    assert len(ssh_children()) == 1
+    assert len(ssh_of(directory_of(remote))) == 1
 
 
 def test_remote_engine_leaves_nothing(ssh_host: SshHost) -> None:
     engine = Engine(ssh_host.access)
-    directory = Path(str(engine.cli_environment()["DOCKER_HOST"]).removeprefix("unix://")).parent
+    directory = directory_of(engine)
     assert directory.stat().st_mode & 0o777 == 0o700
     assert {path.name for path in directory.iterdir()} == {"control", "docker.sock"}
     engine.close()
     assert not directory.exists()
-    assert ssh_children() == []
+    assert ssh_of(directory) == []
     assert engine.get("/version")["ApiVersion"]  # it may be used again
     engine.close()
 
@@ -104,14 +107,14 @@ def test_remote_engine_of_a_process_that_is_killed(ssh_host: SshHost, remote: En
         assert user.stdout is not None
         user.stdin.write(json.dumps(fields))
         user.stdin.close()
-        url = user.stdout.readline().strip()
-        (ssh,) = ssh_children(user.pid)
+        directory = Path(user.stdout.readline().strip().removeprefix("unix://")).parent
+        (ssh,) = ssh_of(directory)
         user.send_signal(signal.SIGKILL)
     system.wait_until(lambda: not system.is_alive(ssh), 5, "the end of ssh")
-    assert Path(url.removeprefix("unix://")).parent.exists()
+    assert directory.exists()
     sweep = "from reconciler.host.private import PrivateDirectory as P; P().close()"
     subprocess.run([sys.executable, "-c", sweep], check=True)
-    assert not Path(url.removeprefix("unix://")).parent.exists()
+    assert not directory.exists()
     assert remote.get("/version")
 
 

@@ -1,6 +1,7 @@
 """A runtime under test, with what a test wants to make and to see, whichever runtime it is."""
 
 import itertools
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.testing import FakeRuntime
 from tests.support.engine import BASE_IMAGE, PrivateEngine
+from tests.support.sshd import SshHost
 
 SERVE = (
     "sh",
@@ -166,15 +168,29 @@ class DockerBench(Bench):
 
 
 @contextmanager
-def open_docker_bench(engine: PrivateEngine, project: str, base_dir: Path) -> Iterator[DockerBench]:
-    """A bench on a private engine, with its base image."""
-    light = Engine(engine.url)
+def open_docker_bench(
+    engine: PrivateEngine, project: str, base_dir: Path, by: Engine | None = None
+) -> Iterator[DockerBench]:
+    """A bench on a private engine, with its base image; `by` a way to it that stays open."""
+    light = by or Engine(engine.url)
     image_id = str(engine.request("GET", f"/images/{BASE_IMAGE}/json")["Id"])
     runtime = DockerRuntime(light, base_dir / "state")
     try:
         yield DockerBench(runtime, project, base_dir, image_id, engine)
     finally:
-        light.close()
+        if by is None:
+            light.close()
+
+
+@contextmanager
+def open_ssh_bench(host: SshHost, by: Engine, base_dir: Path) -> Iterator[DockerBench]:
+    """A bench on another machine, through a way that stays open."""
+    project = f"t{secrets.token_hex(4)}"
+    try:
+        with open_docker_bench(host.engine, project, base_dir, by) as bench:
+            yield bench
+    finally:
+        host.engine.discard(project)
 
 
 def make_double(api: DockerApi, name: str, labels: dict[str, str] | None = None) -> None:

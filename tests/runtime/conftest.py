@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.host.engine import Engine
 from reconciler.testing import FakeRuntime
-from tests.runtime.bench import Bench, DockerBench, FakeBench, open_docker_bench
+from tests.runtime.bench import Bench, DockerBench, FakeBench, open_docker_bench, open_ssh_bench
 from tests.support.engine import PrivateEngine
+from tests.support.sshd import SshHost
 
 
 @pytest.fixture
@@ -21,7 +23,13 @@ def docker_bench(engine: PrivateEngine, project: str, tmp_path: Path) -> Iterato
         yield bench
 
 
-@pytest.fixture(params=["fake", "docker"])
+@pytest.fixture
+def ssh_bench(ssh_host: SshHost, engine_by_ssh: Engine, tmp_path: Path) -> Iterator[DockerBench]:
+    with open_ssh_bench(ssh_host, engine_by_ssh, tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture(params=["fake", "docker", "ssh"])
 def bench(request: pytest.FixtureRequest) -> Bench:
     found: Bench = request.getfixturevalue(f"{request.param}_bench")
     return found

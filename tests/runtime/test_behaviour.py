@@ -1,4 +1,4 @@
-"""What every runtime promises. The same tests run on the fake one and on a real engine."""
+"""What every runtime promises: the same tests on the fake one, a real engine, and one by ssh."""
 
 import threading
 import time

@@ -74,6 +74,8 @@ class PrivateEngine:
         self.socket = home / "docker.sock"
         self.namespace = home / "net"
         self.url = f"unix://{self.socket}"
+        self.flags: tuple[str, ...] = ()
+        """Further ones for dockerd, such as another `-H`. Set them before `start`."""
 
     @classmethod
     def create(
@@ -109,6 +111,7 @@ class PrivateEngine:
             pid_file,
         ]
         argv += ["--data-root", self.home / "data", "--exec-root", self.home / "exec"]
+        argv += self.flags
         argv += ["-H", self.url, "--cgroup-parent", f"/{self.name}", "--shutdown-timeout", "1"]
         pid = self.spawn(argv, self.home / "log")
         system.wait_until(

@@ -149,6 +149,8 @@ class SshHost:
             self._inside("ip", "link", "set", "cable", "up")
 
     def remove(self) -> None:
+        # The namespace would take it along, but only some time later.
+        system.run("ip", "link", "delete", self._cable)
         self.machine.remove()
 
 
