@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reconciler.errors import ReconcilerError, Transient
+from reconciler.errors import EngineUnavailable, ReconcilerError, Transient
 from reconciler.host.job import Job
 from reconciler.pipeline.tools import (
     Tools,
@@ -136,9 +137,9 @@ class Resolver:
         if not all(isinstance(one.source, ImageSource) for one in news):
             from reconciler.builder.backend import start_choosing
 
-            start_choosing(
-                self.tools.hosts.engine(self.tools.hosts.build_host)
-            )  # something new is likely to be built
+            hosts = self.tools.hosts
+            with suppress(EngineUnavailable):  # something new is likely to be built
+                start_choosing(hosts.engine(hosts.build_host))
         for base_dir, group in groups.items():
             answers = fingerprint_all(self.tools.workplace(base_dir), group, self.job)
             for one, resolved in group:

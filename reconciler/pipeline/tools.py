@@ -57,9 +57,8 @@ class Tools:
         return Secrets(base_dir, self.redactor)
 
     def workplace(self, base_dir: Path) -> Workplace:
-        """Where sources work for a spec in `base_dir`: on the engine that builds."""
-        engine = self.hosts.engine(self.hosts.build_host)
-        return Workplace(self.store.directory, base_dir, self.secrets(base_dir), engine)
+        """Where sources work for a spec in `base_dir`."""
+        return Workplace(self.store.directory, base_dir, self.secrets(base_dir), self.engine)
 
 
 def learn_urls(apps: Iterable[App], urls: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.errors import EngineUnavailable, ReconcilerError
+from reconciler.host.engine import Engine
 from reconciler.host.hosts import Hosts
 from reconciler.host.job import Job
 from reconciler.plan.places import SWARM, Places
@@ -51,15 +52,15 @@ class Fleet:
         self.hosts = hosts
         self._state_dir = state_dir
         self._kinds = kinds
-        self._made: dict[tuple[str, int], Runtime] = {}
+        self._made: dict[tuple[str, Engine], Runtime] = {}
 
     def runtime(self, kind: str, host: str) -> Runtime:
         """The runtime of one kind on one host. Raises `EngineUnavailable`."""
         engine = self.hosts.engine(host)
-        known = self._made.get((kind, id(engine)))
+        known = self._made.get((kind, engine))
         if known is None:
             known = self._kinds[kind](engine, self._state_dir, host)
-            self._made[kind, id(engine)] = known
+            self._made[kind, engine] = known
         return known
 
     def at(self, station: Station) -> Runtime:
