@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import weakref
 
 from reconciler.host.ways import connect_unix
 
@@ -19,24 +20,11 @@ _REQUEST = 1
 _LONGEST = 1 << 18
 
 
-class Through(socket.socket):
-    """A connection through ssh. It lasts as long as the request at the control socket."""
-
-    def __init__(self, end: socket.socket, control: socket.socket) -> None:
-        super().__init__(fileno=end.detach())
-        self._control = control
-
-    def close(self) -> None:
-        """Hang up; ssh closes the other side's connection."""
-        super().close()
-        self._control.close()
-
-
 class NotOpened(OSError):  # noqa: N818 - what happened
     """The other side didn't connect; ssh says why on its stderr."""
 
 
-def open_through(control: str, address: str, port: int, timeout: float) -> Through:
+def open_through(control: str, address: str, port: int, timeout: float) -> socket.socket:
     """Connect from the other side. Raises `NotOpened`, and `OSError` for ssh that is gone."""
     asking = connect_unix(control, timeout)
     try:
@@ -50,9 +38,10 @@ def open_through(control: str, address: str, port: int, timeout: float) -> Throu
     except BaseException:
         asking.close()
         raise
-    opened = Through(ours, asking)
-    opened.settimeout(timeout)
-    return opened
+    ours.settimeout(timeout)
+    # ssh hangs up when the request ends, and a reader may be left when `close` was called.
+    weakref.finalize(ours, asking.close)
+    return ours
 
 
 def _ask(asking: socket.socket, theirs: socket.socket, address: str, port: int) -> None:

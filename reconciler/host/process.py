@@ -69,7 +69,7 @@ def run_command(command: Command, job: Job) -> Finished:
         with job.cancel.interrupting(functools.partial(end_group, child.pid)):
             finished = _collect(child, command, job)
     except BaseException:
-        _kill_group(child.pid, signal.SIGKILL)
+        signal_group(child.pid, signal.SIGKILL)
         child.wait()
         raise
     finally:
@@ -136,13 +136,14 @@ def _feed(stdin: IO[bytes], data: bytes) -> None:
 
 def end_group(group: int, grace: float = GRACE_SECONDS) -> None:
     """End a process group: TERM now, KILL after `grace` seconds, without waiting for it here."""
-    _kill_group(group, signal.SIGTERM)
-    timer = threading.Timer(grace, _kill_group, (group, signal.SIGKILL))
+    signal_group(group, signal.SIGTERM)
+    timer = threading.Timer(grace, signal_group, (group, signal.SIGKILL))
     timer.daemon = True
     timer.start()
 
 
-def _kill_group(group: int, number: signal.Signals) -> None:
+def signal_group(group: int, number: signal.Signals) -> None:
+    """Send a signal to a process group, if there is one."""
     try:
         os.killpg(group, number)
     except ProcessLookupError:

@@ -103,7 +103,8 @@ def _denied(said: re.Match[str], access: Access) -> Unreachable:
         )
     return Unreachable(
         f"it refuses {user} with the key of `ssh_key`",
-        "Add the key's public half to ~/.ssh/authorized_keys on the host.",
+        "Add the key's public half to ~/.ssh/authorized_keys on the host; a key with a passphrase "
+        "can't be used.",
     )
 
 

@@ -10,14 +10,15 @@ when the *thread* that started it ends, so a thread of its own holds each ssh fo
 
 from __future__ import annotations
 
-import atexit
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from pathlib import Path
 from reconciler.host.access import Access
 from reconciler.host.mux import NotOpened, open_through
 from reconciler.host.private import PrivateDirectory
-from reconciler.host.process import die_with_parent, end_group
+from reconciler.host.process import die_with_parent, signal_group
 from reconciler.host.ssh_words import OPEN_FAILED, explain_socket, explain_ssh
 from reconciler.host.ways import Endpoint, Unreachable, connect_unix, unsupported
 
@@ -35,7 +36,7 @@ START_SECONDS = 20.0
 """`ConnectTimeout` ends before the login, which may hang as well."""
 DIAL_SECONDS = 2.0
 """The least time for a connection from the host: it needs a way there and back first."""
-_LOOK_SECONDS, _WORD_SECONDS, _ASK_SECONDS = 0.005, 0.2, 5.0
+_LOOK_SECONDS, _WORD_SECONDS, _ASK_SECONDS, _END_SECONDS = 0.005, 0.2, 5.0, 1.0
 _LINES = 50
 _HUNG_UP = ("hung up", "closed connection", "reset by peer", "Broken pipe")
 _USER = re.compile(r"[^\s\x00-\x1f:/-][^\s\x00-\x1f]*")
@@ -51,6 +52,7 @@ class Tunnel:
         self._lock = threading.Lock()
         self._private: PrivateDirectory | None = None
         self._link: _Link | None = None
+        self._end: weakref.finalize[[], Tunnel] | None = None
 
     def open(self, timeout: float | None) -> socket.socket:
         """See `Way`."""
@@ -131,7 +133,11 @@ class Tunnel:
             if text:
                 lines = text.replace("\r\n", "\n")
                 private.write(name, lines if lines.endswith("\n") else f"{lines}\n")
-        return _Link(make_argv(access, str(private.path)), private)
+        link = _Link(make_argv(access, str(private.path)), private)
+        if self._end is not None:
+            self._end.detach()
+        self._end = weakref.finalize(self, link.end)  # for whoever forgets to close
+        return link
 
 
 class _Link:
@@ -165,7 +171,6 @@ class _Link:
                 start_new_session=True,
             ) as process:
                 self._pid = process.pid
-                atexit.register(self.end)
                 self._started.set()
                 assert process.stderr is not None  # noqa: S101 - told to Popen above
                 for line in process.stderr:
@@ -175,7 +180,6 @@ class _Link:
         finally:
             self.ended.set()
             self._started.set()
-            atexit.unregister(self.end)
 
     def _hear(self, line: str) -> None:
         if found := OPEN_FAILED.search(line):
@@ -219,9 +223,11 @@ class _Link:
 
     def end(self) -> None:
         """End it, and return when it is gone."""
-        if self._pid and not self.ended.is_set():
-            end_group(self._pid)
-        self.ended.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if self._pid and not self.ended.is_set():
+                signal_group(self._pid, number)
+            if self.ended.wait(_END_SECONDS):
+                return
 
 
 def check_address(access: Access) -> None:
@@ -264,7 +270,6 @@ def make_argv(access: Access, directory: str) -> list[str]:
         "ControlPath": f"{directory}/control",
         "PermitLocalCommand": "no",
         "RemoteCommand": "none",
-        "ForkAfterAuthentication": "no",
         "LogLevel": "INFO",
     }
     if access.ssh_key:

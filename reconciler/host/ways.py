@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -106,6 +107,7 @@ class Tcp:
 
     def __init__(self, access: Access) -> None:
         self._access = access
+        self._lock = threading.Lock()
         self._certificates: Certificates | None = None
 
     def open(self, timeout: float | None) -> socket.socket:
@@ -135,11 +137,12 @@ class Tcp:
         return opened
 
     def _tls(self) -> Certificates:
-        if self._certificates is None:
-            from reconciler.host.tls import Certificates
+        with self._lock:
+            if self._certificates is None:
+                from reconciler.host.tls import Certificates
 
-            self._certificates = Certificates(self._access)
-        return self._certificates
+                self._certificates = Certificates(self._access)
+            return self._certificates
 
     def dial(self, address: str, port: int, timeout: float) -> socket.socket:
         """See `Way`: from here."""
@@ -149,10 +152,9 @@ class Tcp:
         """See `Way`."""
         if not self._access.uses_tls:
             return Endpoint(self._access.url)
-        place = self._access.url.partition("://")[2].rstrip("/")
-        with_port = place if self._access.url.rstrip("/").endswith(f":{self._access.port}") else ""
-        url = f"tcp://{with_port or f'{place}:{self._access.port}'}"
-        return Endpoint(url, self._tls().directory)
+        host = self._access.hostname
+        host = f"[{host}]" if ":" in host else host
+        return Endpoint(f"tcp://{host}:{self._access.port}", self._tls().directory)
 
     def explain(self, reason: str) -> Unreachable:
         """See `Way`."""
@@ -164,9 +166,10 @@ class Tcp:
 
     def close(self) -> None:
         """Remove the certificates' files."""
-        if self._certificates is not None:
-            self._certificates.close()
-            self._certificates = None
+        with self._lock:
+            if self._certificates is not None:
+                self._certificates.close()
+                self._certificates = None
 
 
 def connect_unix(path: str, timeout: float | None) -> socket.socket:

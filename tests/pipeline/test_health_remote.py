@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.host.engine import Engine
-from tests.pipeline.test_health import failure, verify
+from tests.pipeline.test_health import answering, failure, verify
 from tests.runtime.bench import STUBBORN, DockerBench, open_ssh_bench
 from tests.support.sshd import SshHost
 
@@ -21,6 +21,12 @@ def bench(ssh_host: SshHost, engine_by_ssh: Engine, tmp_path: Path) -> Iterator[
 def test_remote_http_without_a_published_port(bench: DockerBench) -> None:
     """Not by wget inside: that would say so."""
     assert "GET :8000/ answered 200 after" in verify(bench, {"http": {"port": 8000}})
+
+
+def test_remote_http_error_status(bench: DockerBench) -> None:
+    command = answering("HTTP/1.0 503 Busy", "", "the database is starting")
+    error = failure(bench, {"http": {"port": 8000}}, command=command)
+    assert "answered 503: the database is starting" in error.what
 
 
 def test_remote_http_published_on_the_hosts_loopback(bench: DockerBench) -> None:
