@@ -124,7 +124,7 @@ class DockerApi:
     def logs(self, container: str, count: int) -> bytes:
         """Its last `count` lines."""
         query = {"stdout": "1", "stderr": "1", "tail": str(count)}
-        return _demultiplex(self._send("GET", f"/containers/{container}/logs", query).body)
+        return demultiplex(self._send("GET", f"/containers/{container}/logs", query).body)
 
     def follow(self, container: str, take: Callable[[bytes], None]) -> None:
         """Give `take` what it writes to stdout and stderr, from the beginning to its end."""
@@ -137,7 +137,7 @@ class DockerApi:
                 raise Refused(head.status, read_message(wire.read()))
             rest = b""
             while piece := wire.read_piece():
-                rest = _take_frames(rest + piece, take)
+                rest = take_frames(rest + piece, take)
         except OSError as error:
             raise self.engine.unavailable(str(error)) from error
         finally:
@@ -154,7 +154,7 @@ class DockerApi:
         made = self._send("POST", f"/containers/{container}/exec", body=wanted).json()["Id"]
         start = {"Detach": False, "Tty": False}
         output = self._send("POST", f"/exec/{made}/start", body=start).body
-        return self._send("GET", f"/exec/{made}/json").json()["ExitCode"], _demultiplex(output)
+        return self._send("GET", f"/exec/{made}/json").json()["ExitCode"], demultiplex(output)
 
     # -- volumes -----------------------------------------------------------------------------
 
@@ -199,17 +199,22 @@ class DockerApi:
             raise
         return document
 
-    def _send(
+    def _send(  # noqa: PLR0913, PLR0917 - what a request has
         self,
         method: str,
         path: str,
         query: Mapping[str, str] | None = None,
         body: Document | None = None,
         timeout: float | None = CALL_SECONDS,
+        headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        headers = {"Content-Type": "application/json"} if body is not None else {}
+        fields = {"Content-Type": "application/json"} if body is not None else {}
+        fields.update(headers or {})
         data = json.dumps(body).encode() if body is not None else None
-        answer = self.engine.send(Request(method, path, query or {}, headers, data), timeout)
+        request = Request(method, path, query or {}, fields, data)
+        return self._judge(self.engine.send(request, timeout))
+
+    def _judge(self, answer: Answer) -> Answer:
         if answer.status >= 400:
             raise Refused(answer.status, answer.message)
         return answer
@@ -220,7 +225,7 @@ def _documents(answer: Answer) -> Sequence[Document]:
     return documents
 
 
-def _demultiplex(data: bytes) -> bytes:
+def demultiplex(data: bytes) -> bytes:
     """stdout and stderr as they came. Frames: one byte stream, three zero, four length."""
     return b"".join(_frames(data))
 
@@ -233,7 +238,7 @@ def _frames(data: bytes) -> Iterator[bytes]:
         at += 8 + length
 
 
-def _take_frames(data: bytes, take: Callable[[bytes], None]) -> bytes:
+def take_frames(data: bytes, take: Callable[[bytes], None]) -> bytes:
     """Give `take` the frames that are whole; the rest, which is not."""
     while len(data) >= 8 and len(data) >= (end := 8 + int.from_bytes(data[4:8], "big")):
         take(data[8:end])

@@ -99,7 +99,7 @@ class DockerTasks:
         return found["Id"], found["State"]
 
     def _await(self, identity: str, task: Task, elapsed: float, job: Job) -> TaskEnd:
-        output = _Output(job.log)
+        output = Output(job.log)
         following = Background(functools.partial(self._api.follow, identity, output.take))
         ending = Background(functools.partial(self._api.wait, identity))
         if not ending.wait(job.cancel, max(task.timeout - elapsed, LEAST_SECONDS)):
@@ -115,7 +115,7 @@ class DockerTasks:
         return TaskEnd(code, output.last)
 
 
-class _Output:
+class Output:
     """Cuts a stream of bytes into lines for a log. `last`: the last line that says something."""
 
     def __init__(self, log: Callable[[str], None]) -> None:

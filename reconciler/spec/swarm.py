@@ -21,7 +21,7 @@ class Swarm(Section):
     )
     order: Literal["start-first", "stop-first"] | None = about(
         "Whether a task's successor starts before the task stops. Default: start-first, and "
-        "stop-first with ports in host mode.",
+        "stop-first with ports in host mode or volumes that are written to.",
         "stop-first",
         default=None,
     )

@@ -9,7 +9,7 @@ import pytest
 from reconciler.errors import DeployError
 from reconciler.host.access import Access
 from reconciler.runtime.base import Workload
-from reconciler.runtime.docker_api import _demultiplex
+from reconciler.runtime.docker_api import demultiplex
 from reconciler.runtime.docker_crew import parse_crew
 from reconciler.runtime.docker_errors import explain_refusal, port_holder
 from reconciler.runtime.docker_instance import parse_state
@@ -362,4 +362,4 @@ def test_listening_sockets() -> None:
 
 def test_output_of_two_streams() -> None:
     data = b"\1\0\0\0\0\0\0\3out\2\0\0\0\0\0\0\4err\n\1\0\0\0\0\0\0\1"
-    assert _demultiplex(data) == b"outerr\n"
+    assert demultiplex(data) == b"outerr\n"
