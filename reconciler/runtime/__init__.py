@@ -22,7 +22,13 @@ def _docker(engine: Engine, state_dir: Path, host: str) -> Runtime:
     return DockerRuntime(engine, state_dir, host=host)
 
 
-RUNTIMES: Mapping[str, MakeRuntime] = {"docker": _docker}
+def _swarm(engine: Engine, state_dir: Path, host: str) -> Runtime:
+    from reconciler.runtime.swarm import SwarmRuntime
+
+    return SwarmRuntime(engine, state_dir, host)
+
+
+RUNTIMES: Mapping[str, MakeRuntime] = {"docker": _docker, "swarm": _swarm}
 
 
 def make_fleet(engine: Engine, state_dir: Path, redactor: Redactor | None = None) -> Fleet:

@@ -5,7 +5,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,14 @@ from reconciler.plan.states import Container
 from reconciler.runtime.base import Instance, Runtime, Workload
 from reconciler.runtime.docker import DockerRuntime
 from reconciler.runtime.docker_api import DockerApi, Refused
+from reconciler.runtime.swarm import SwarmRuntime
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
 from reconciler.testing import FakeRuntime
 from tests.support.engine import BASE_IMAGE, PrivateEngine
 from tests.support.sshd import SshHost
+from tests.support.swarm import Swarm
+from tests.support.system import wait_until
 
 SERVE = (
     "sh",
@@ -43,6 +46,8 @@ class Bench(ABC):
     """Common to both."""
 
     image_id = "sha256:" + "1" * 64
+    going_back_seconds = 0.5
+    """How long `revert` may take while the old one is about to stop."""
     runtime: Runtime
 
     def __init__(self, runtime: Runtime, project: str, base_dir: Path) -> None:
@@ -165,6 +170,54 @@ class DockerBench(Bench):
     def end(self, instance: Instance) -> None:
         self.engine.docker("update", "--restart", "no", instance.id)
         self.engine.docker("kill", instance.id)
+
+
+class SwarmBench(Bench):
+    """Stops first and is watched briefly, as what the others promise is about one at a time."""
+
+    runtime: SwarmRuntime
+    going_back_seconds = 10
+
+    def __init__(self, runtime: SwarmRuntime, project: str, base_dir: Path, swarm: Swarm) -> None:
+        super().__init__(runtime, project, base_dir)
+        self.swarm = swarm
+        self.image = swarm.put("base")
+
+    def workload(self, name: str = "web", **fields: Any) -> Workload:
+        swarm = {
+            "order": "stop-first",
+            "monitor": "100ms",
+            "endpoint_mode": "dnsrr",
+            "failure_action": "pause",
+        }
+        fields["swarm"] = {**swarm, **fields.get("swarm", {})}
+        fields.setdefault("restart", "no")
+        fields.setdefault("stop_grace_period", "2s")
+        image, secrets = fields.pop("image", self.image), fields.pop("secrets", {})
+        workload = super().workload(name, runtime="swarm", **fields)
+        return replace(workload, image=image, secrets=secrets)
+
+    def service(self, name: str = "web") -> Any:
+        """What the manager itself says of it."""
+        return self.swarm.manager.request("GET", f"/services/{self.project}-{name}")
+
+    def tasks(self, name: str = "web") -> list[Any]:
+        return self.swarm.tasks(f"{self.project}-{name}")
+
+    def unstartable(self) -> Workload:
+        return self.workload(command=("nope",))
+
+    def impossible(self) -> Workload:
+        return self.workload(image=self.image[:-8] + "00000000")
+
+    def slow_to_stop(self) -> Instance:
+        return self.settled(command=STUBBORN, stop_grace_period="4s")
+
+    def end(self, instance: Instance) -> None:
+        (task,) = [t for t in self.tasks() if t["Status"]["State"] == "running"]
+        (node,) = [node for node in self.swarm.nodes if node.id == task["NodeID"]]
+        node.docker("kill", task["Status"]["ContainerStatus"]["ContainerID"])
+        wait_until(lambda: instance.inspect().status == "exited")
 
 
 @contextmanager
