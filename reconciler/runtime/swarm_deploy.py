@@ -29,10 +29,10 @@ from reconciler.runtime.base import Workload
 from reconciler.runtime.docker_api import Refused, refusals
 from reconciler.runtime.swarm_api import SwarmApi
 from reconciler.runtime.swarm_checks import check_image, check_owner, check_ports, check_room
-from reconciler.runtime.swarm_crew import UNDERWAY, Service, labels_of
+from reconciler.runtime.swarm_crew import Service, labels_of
 from reconciler.runtime.swarm_drift import describe_drift, fingerprint
 from reconciler.runtime.swarm_instance import SwarmInstance
-from reconciler.runtime.swarm_look import Watch, look
+from reconciler.runtime.swarm_look import Watch, await_end, look
 from reconciler.runtime.swarm_means import SwarmMeans
 from reconciler.runtime.swarm_names import (
     LABEL_REVERTED,
@@ -50,8 +50,6 @@ STARTING_SECONDS = 1.0
 UNPLACED_SECONDS = 5.0
 BACK_SECONDS = 120.0
 """Without any progress, while the old tasks come back."""
-END_SECONDS = 15.0
-"""For the end of tasks, beside their grace period."""
 _MOST_CONFLICTS = 20
 
 
@@ -208,8 +206,8 @@ class SwarmDeploy:
             running = len(service.serving(service.deployment))
             if running > before:
                 progress, before = time.monotonic(), running
-            complete = running and running == service.count(service.deployment)
-            if complete and service.update not in UNDERWAY:
+            wanted = sum(task.wanted for task in service.tasks)
+            if running and running == wanted == service.count(service.deployment):
                 self._label(service, LABEL_REVERTED, workload.deployment)
                 return True
             if time.monotonic() > progress + BACK_SECONDS or service.update == "rollback_paused":
@@ -253,10 +251,8 @@ class SwarmDeploy:
         for service in services:
             self._api.remove_service(service.id)
             job.log(f"removed the service {service.name}")
-        deadline = time.monotonic() + END_SECONDS + max(map(_grace, services), default=0)
         for service in services:
-            while time.monotonic() < deadline and self._api.tasks_of(service.id):
-                time.sleep(0.05)
+            await_end(self._api, service)
 
 
 @contextmanager
@@ -309,8 +305,3 @@ def _since(
     first: dict[str, float], task: str, state: str, now: float, limit: float = STARTING_SECONDS
 ) -> bool:
     return now - first.get(f"{task} {state}", now) >= limit
-
-
-def _grace(service: Service) -> float:
-    container = service.spec["TaskTemplate"].get("ContainerSpec") or {}
-    return float(container.get("StopGracePeriod", 0)) / 1e9

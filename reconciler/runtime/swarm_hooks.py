@@ -19,7 +19,7 @@ from reconciler.runtime.docker_tasks import Output
 from reconciler.runtime.swarm_api import SwarmApi
 from reconciler.runtime.swarm_checks import check_image
 from reconciler.runtime.swarm_crew import Service, SwarmTask
-from reconciler.runtime.swarm_look import Watch, look
+from reconciler.runtime.swarm_look import Watch, await_end, look
 from reconciler.runtime.swarm_means import SwarmMeans
 from reconciler.runtime.swarm_reasons import why_failed
 from reconciler.runtime.swarm_spec import make_task_service
@@ -49,7 +49,7 @@ class SwarmHooks:
                 raise  # it goes on, and whoever takes over finds it
             except (HookError, DeployError, Refused, Stopped):
                 self._api.remove_service(service.id)
-                self._await_end(service)
+                await_end(self._api, service)
                 raise
 
     def _find_or_create(self, workload: Workload, task: Task, job: Job) -> Service:
@@ -113,11 +113,6 @@ class SwarmHooks:
         """Of its time; it may have begun before this process."""
         elapsed = max(time.time() - newest.at, 0) if newest and newest.runs else 0
         return max(task.timeout - elapsed, LEAST_SECONDS)
-
-    def _await_end(self, service: Service) -> None:
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while time.monotonic() < deadline and self._api.tasks_of(service.id):
-            time.sleep(0.05)
 
 
 class _Stream:

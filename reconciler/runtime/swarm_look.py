@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from reconciler.errors import EngineUnavailable
 from reconciler.host.job import Job
+from reconciler.host.labels import LABEL_APP
 from reconciler.runtime.background import call_cancellable
 from reconciler.runtime.swarm_api import SwarmApi
-from reconciler.runtime.swarm_crew import Service, parse_services
+from reconciler.runtime.swarm_crew import Document, Service, parse_services
 
 T = TypeVar("T")
 
@@ -19,6 +20,9 @@ PATIENCE_SECONDS = 60.0
 """How long a manager may be away, such as at the restart of its engine, while the Swarm is at
 work for us."""
 
+END_SECONDS = 15.0
+"""For the end of tasks, beside their grace period."""
+
 
 def look(api: SwarmApi, name: str) -> Service | None:
     """The service of this id or name, with three calls; None when there is none."""
@@ -26,6 +30,22 @@ def look(api: SwarmApi, name: str) -> Service | None:
     if document is None:
         return None
     return parse_services([document], api.tasks_of(document["ID"]), api.nodes())[0]
+
+
+def await_end(api: SwarmApi, service: Service) -> None:
+    """Return when the tasks of a service that was removed have ended, or should have."""
+    container = service.spec["TaskTemplate"].get("ContainerSpec") or {}
+    grace = float(container.get("StopGracePeriod", 0)) / 1e9
+    deadline = time.monotonic() + END_SECONDS + grace
+    while time.monotonic() < deadline:
+        left = api.tasks(f"{LABEL_APP}={service.app}")
+        if not any(task["ServiceID"] == service.id and _has_process(task) for task in left):
+            return
+        time.sleep(0.05)
+
+
+def _has_process(task: Document) -> bool:
+    return task["Status"]["State"] in ("starting", "running")
 
 
 class Watch:

@@ -51,6 +51,7 @@ _HTTP = (
 """Asks by the container's own name: what listens on loopback alone works for nobody else. On the
 network of the host that name may be unknown."""
 _TCP = 'grep -Eqs "$0" /proc/net/tcp /proc/net/tcp6 || { echo "nothing listens" >&2; exit 1; }'
+BRIDGE = "bridge"
 _RESTART = {"no": "none", "always": "any", "unless-stopped": "any", "on-failure": "on-failure"}
 
 
@@ -157,12 +158,13 @@ def order_of(app: App) -> str:
 
 
 def network_names(workload: Workload) -> tuple[str, ...]:
-    """The networks that it joins, in the order of the spec; at least one.
+    """The networks of the Swarm that it joins, in the order of the spec.
 
     The default isn't called like the project: on the manager there may be a bridge of that name,
-    for the apps that run on one machine.
+    for the apps that run on one machine. `bridge` alone is what tasks without a network have.
     """
-    return workload.spec.networks or (f"{workload.project}-swarm",)
+    names = workload.spec.networks or (f"{workload.project}-swarm",)
+    return () if names == (BRIDGE,) else names
 
 
 def asked_outside(app: App) -> int:
