@@ -1,4 +1,4 @@
-"""What every runtime promises: the same tests on the fake one, a real engine, and one by ssh."""
+"""What every runtime promises: the same tests on the fake one, an engine, one by ssh, a Swarm."""
 
 import threading
 import time

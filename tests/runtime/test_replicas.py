@@ -10,6 +10,14 @@ from reconciler.errors import DeployError
 from reconciler.runtime.base import Workload
 from tests.runtime.bench import Bench
 
+
+@pytest.fixture(params=["fake", "docker", "ssh"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """A Swarm replicates in its own way."""
+    found: Bench = request.getfixturevalue(f"{request.param}_bench")
+    return found
+
+
 BESIDE = {"rollout": {"strategy": "blue-green"}}
 
 

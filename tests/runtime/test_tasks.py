@@ -1,4 +1,4 @@
-"""One-off tasks beside an app, on the fake runtime and on a real engine."""
+"""One-off tasks beside an app, on the fake runtime, a real engine and a Swarm."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_task_says_how_it_ended(bench: Bench) -> None:
 
 def test_task_repeated_runs_once(bench: Bench, tmp_path: Any) -> None:
     (tmp_path / "shared").mkdir()
-    workload = bench.workload(volumes=["./shared:/shared"])
+    workload = bench.workload(volumes=[f"{tmp_path}/shared:/shared"])
     once = task("sh", "-c", "echo ran >>/shared/runs")
     for _ in range(2):
         assert bench.runtime.run_task(workload, once, bench.job).code == 0
