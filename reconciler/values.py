@@ -2,7 +2,8 @@
 
 `dataclass(frozen=True)` compiles six methods for every class. With a hundred classes that is a
 third of the time that a command without work takes, so here only `__init__` is compiled, and the
-rest is shared.
+rest is shared. A pass over very many apps makes hundreds of thousands of them: `__init__` calls
+nothing that is written in Python, and objects have no `__dict__` until somebody asks for it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import FrozenInstanceError, dataclass, field
+from dataclasses import MISSING, FrozenInstanceError, dataclass, field
+from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
 Class = TypeVar("Class")
@@ -19,40 +21,56 @@ Class = TypeVar("Class")
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(cls: type[Class]) -> type[Class]:
     """Make a frozen dataclass, compared and shown by its fields, those without `repr=False`."""
-    made = dataclass(eq=False, repr=False)(cls)
+    made: Any = dataclass(init=False, eq=False, repr=False)(cls)
+    names = tuple(made.__dataclass_fields__)
+    made.__init__ = _make_init(made)
+    made._values_of = attrgetter(*names) if names else lambda _self: ()
     for name, method in _SHARED.items():
         if name not in cls.__dict__:
             setattr(made, name, method)
+    return cls
+
+
+def _make_init(cls: Any) -> Any:
+    """What dataclass makes, but it sets the fields past `__setattr__`, which refuses."""
+    scope: dict[str, Any] = {"_set": object.__setattr__, "_unset": MISSING}
+    parameters, lines = ["self"], []
+    for name, item in cls.__dataclass_fields__.items():
+        parameter = value = name
+        if item.default_factory is not MISSING:
+            scope[f"_make_{name}"] = item.default_factory
+            parameter = f"{name}=_unset"
+            value = f"_make_{name}() if {name} is _unset else {name}"
+        elif item.default is not MISSING:
+            scope[f"_default_{name}"] = item.default
+            parameter = f"{name}=_default_{name}"
+        parameters.append(parameter)
+        lines.append(f"    _set(self, {name!r}, {value})")
+    source = f"def __init__({', '.join(parameters)}):\n" + "\n".join(lines or ["    pass"])
+    exec(source, scope)  # noqa: S102 - of names that are written in this program
+    made = scope["__init__"]
+    made.__qualname__ = f"{cls.__qualname__}.__init__"
     return made
 
 
-def _set_once(self: Any, name: str, to: Any) -> None:
-    """Only `__init__` sets a field that isn't there yet."""
-    state = self.__dict__
-    if name in state or name not in self.__dataclass_fields__:
-        raise FrozenInstanceError(f"cannot assign to field {name!r}")
-    state[name] = to
+def _set_nothing(_self: Any, name: str, _to: Any) -> None:
+    raise FrozenInstanceError(f"cannot assign to field {name!r}")
 
 
 def _delete(_self: Any, name: str) -> None:
     raise FrozenInstanceError(f"cannot delete field {name!r}")
 
 
-def _fields(self: Any) -> tuple[Any, ...]:
-    state = self.__dict__
-    return tuple([state[name] for name in self.__dataclass_fields__])
-
-
-def _equal(self: Any, other: object) -> bool:
+def _equal(self: Any, other: Any) -> bool:
     if self is other:
         return True
     if type(self) is not type(other):
         return False
-    return _fields(self) == _fields(other)
+    return bool(self._values_of(self) == self._values_of(other))
 
 
 def _hash(self: Any) -> int:
-    return hash((type(self), _fields(self)))
+    return hash((type(self), self._values_of(self)))
 
 
 def _show(self: Any) -> str:
@@ -62,7 +80,7 @@ def _show(self: Any) -> str:
 
 
 _SHARED = {
-    "__setattr__": _set_once,
+    "__setattr__": _set_nothing,
     "__delattr__": _delete,
     "__eq__": _equal,
     "__hash__": _hash,

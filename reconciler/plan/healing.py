@@ -119,9 +119,14 @@ class Flaps:
     until: datetime | None = None
 
 
+CALM_FLAPS = Flaps()
+
+
 def flaps_of(view: View) -> Flaps:
     """Whether the app flaps, by its heals and by what was noted when it last did."""
     note = view.recorded.note
+    if note.flaps_until is None and not view.recorded.heals:
+        return CALM_FLAPS
     known = Flaps(note.flaps, note.flaps_until)
     recent = [moment for moment in view.recorded.heals if moment > view.now - CALM]
     if known.until is None:
@@ -129,7 +134,7 @@ def flaps_of(view: View) -> Flaps:
         return _pause(1, max(recent)) if due else known
     if not broken(view):
         over = not recent and view.now >= known.until
-        return Flaps() if over else known
+        return CALM_FLAPS if over else known
     tried = [moment for moment in recent if moment >= known.until]
     return _pause(known.count + 1, max(tried)) if tried else known
 

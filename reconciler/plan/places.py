@@ -19,7 +19,7 @@ class Places:
     runtime: str = DOCKER
     hosts: tuple[str, ...] = (LOCAL,)
 
-    @property
+    @functools.cached_property
     def all(self) -> tuple[Place, ...]:
         """Each place once. A Swarm is one, named by the first manager."""
         hosts = self.hosts[:1] if self.runtime == SWARM else self.hosts

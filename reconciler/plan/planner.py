@@ -19,11 +19,12 @@ from datetime import datetime
 from reconciler.plan.actions import DEPLOYING, Action, Plan
 from reconciler.plan.changing import change, first
 from reconciler.plan.hashes import target_hash
-from reconciler.plan.healing import broken, clean, flaps_of, heal
+from reconciler.plan.healing import CALM_FLAPS, broken, clean, flaps_of, heal
 from reconciler.plan.order import Standing, in_order, judge, wait_for_dependencies
 from reconciler.plan.removing import Removals, judge_removals
 from reconciler.plan.renaming import follow_renames, former_names
 from reconciler.plan.states import (
+    NO_NOTE,
     Desired,
     DesiredApp,
     Note,
@@ -96,6 +97,8 @@ def _note(view: View, actions: tuple[Action, ...]) -> Note:
     flapping = paused and (known.flaps, known.kind) == (flaps.count, "wait")
     if view.recorded.in_flight or (flapping and (lasting is None or not lasting.after)):
         return known  # a container that is started again and again looks well at times
+    if lasting is None and flaps is CALM_FLAPS:
+        return NO_NOTE
     if lasting is None:
         return Note(flaps=flaps.count, flaps_until=flaps.until)
     return Note(lasting.kind, lasting.cause, lasting.until, flaps.count, flaps.until)

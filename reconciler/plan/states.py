@@ -138,6 +138,10 @@ class Note:
     flaps_until: datetime | None = None
 
 
+NO_NOTE = Note()
+"""Of very many apps that are well."""
+
+
 @frozen
 class RecordedApp:
     """What the state remembers of one app.
@@ -157,7 +161,7 @@ class RecordedApp:
     images: Mapping[str, str] = field(default_factory=dict)
     heals: tuple[datetime, ...] = ()
     built_at: datetime | None = None
-    note: Note = field(default_factory=Note)
+    note: Note = NO_NOTE
     former: tuple[str, ...] = ()
     renamed_from: str = ""
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.plan.states import (
+    NO_NOTE,
     Failure,
     Hold,
     InFlight,
@@ -63,7 +64,7 @@ def read_recorded(
                 images=images.get(name, {}),
                 heals=tuple(heals.get(name, ())),
                 built_at=built.get(name),
-                note=_note(known[name]) if name in known else Note(),
+                note=_note(known[name]) if name in known else NO_NOTE,
                 former=tuple(_parse(known[name]["former"])) if name in known else (),
             )
             for name in names
@@ -98,6 +99,8 @@ def _hold(row: sqlite3.Row | None) -> Hold | None:
 
 def _note(row: sqlite3.Row) -> Note:
     until, flaps_until = row["note_until"], row["flaps_until"]
+    if not (row["note_kind"] or row["note"] or until or row["flaps"] or flaps_until):
+        return NO_NOTE
     return Note(
         row["note_kind"],
         row["note"],
