@@ -39,7 +39,7 @@ DIAL_SECONDS = 2.0
 _LOOK_SECONDS, _WORD_SECONDS, _ASK_SECONDS, _END_SECONDS = 0.005, 0.2, 5.0, 1.0
 _LINES = 50
 _HUNG_UP = ("hung up", "closed connection", "reset by peer", "Broken pipe")
-_USER = re.compile(r"[^\s\x00-\x1f:/-][^\s\x00-\x1f]*")
+_USER = re.compile(r"\w[\w.@+-]*\$?")
 _HOST = re.compile(r"[\w.:%][\w.:%-]*")
 _PATH = re.compile(r"/[\w/.@+-]*", re.ASCII)
 
@@ -71,6 +71,9 @@ class Tunnel:
         said = len(link.failures)
         try:
             return open_through(link.control, address, port, timeout)
+        except (ConnectionRefusedError, FileNotFoundError):
+            link.end()  # it ended just now; nobody was asked
+            raise Unreachable("ssh was ended") from None
         except NotOpened as error:
             reason = link.wait_for_failure(said) or str(error)
         if "Connection refused" in reason:
@@ -207,7 +210,9 @@ class _Link:
     def ask_about(self, path: str) -> str:
         """`missing`, `denied` or `refused` for a socket on the host, as its shell sees it."""
         script = f"test -e {path} || echo missing; test -w {path} || echo denied; echo refused"
-        argv = ["ssh", "-o", f"ControlPath={self.control}", "-o", "BatchMode=yes", "-T", "--"]
+        # Without any way to connect by itself when the one at the control socket has ended.
+        argv = ["ssh", "-F", "none", "-o", "ProxyCommand=false", "-o", "BatchMode=yes"]
+        argv += ["-T", "-S", self.control, "--"]
         try:
             done = subprocess.run(
                 [*argv, "the-host-of-the-control-socket", script],

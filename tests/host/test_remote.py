@@ -170,6 +170,7 @@ def test_remote_socket_not_permitted(ssh_host: SshHost) -> None:
     [
         "ssh://-oProxyCommand=x",
         "ssh://-x@host",
+        "ssh://$(id)@host",
         "ssh://user:password@host",
         "ssh://host/a:b",
         "ssh://host/$HOME",
