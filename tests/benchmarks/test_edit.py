@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from reconciler.state.store import Store
-from tests.benchmarks.conftest import ROUNDS
+from tests.benchmarks.conftest import ROUNDS, Tell
 from tests.e2e.conftest import Shop
 
 pytestmark = [pytest.mark.benchmark, pytest.mark.timeout(120)]
 
 
 def test_edit_to_the_start_of_the_build(
-    shop: Shop, wait_until: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+    shop: Shop, wait_until: Callable[..., Any], tell: Tell
 ) -> None:
     """Under 300 ms. Repeated, like all comparisons here, as others only add to it."""
     store = Store(shop.state_dir)
@@ -43,8 +43,7 @@ def test_edit_to_the_start_of_the_build(
         edit(-1)  # from then on the file is watched
         for around in range(ROUNDS):
             found = statistics.median(edit(around * 3 + number) for number in range(3))
-            with capsys.disabled():
-                print(f"\nedit to the start of the build: {found * 1000:.0f} ms")
+            tell(f"edit to the start of the build: {found * 1000:.0f} ms")
             if found < 0.300:
                 break
     store.close()
