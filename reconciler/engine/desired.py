@@ -230,6 +230,7 @@ def make_desired(loaded: LoadedSpec, targets: Mapping[str, Target], policy: Poli
         prune=loaded.spec.prune if policy.prune is None else policy.prune,
         allow_removals=policy.allow_removals,
         retry_now=policy.retry_now,
+        build_host=loaded.spec.build_host,
     )
 
 

@@ -8,6 +8,7 @@ from reconciler.plan.places import Places, places_of
 from reconciler.plan.states import Facts, Observed, Recorded
 from reconciler.runtime.fleet import Fleet
 from reconciler.spec.loaded import LoadedSpec
+from reconciler.spec.models import ImageSource
 from reconciler.state.store import Store
 from reconciler.values import frozen
 
@@ -36,6 +37,8 @@ class Look:
 
     def _look(self, served: Iterable[tuple[str, Facts]]) -> Observed:
         apps = self.loaded.spec.apps.values()
+        builds = any(not isinstance(app.source, ImageSource) for app in apps)
+        builder = self.loaded.spec.build_host if builds else ""
         named = dict.fromkeys((app.runtime, app.host) for app in apps)
         found = {Places(runtime, hosts): None for runtime, hosts in named}
         for deployment, settings in served:
@@ -43,7 +46,7 @@ class Look:
             if places not in found:
                 found[places] = None
                 self._remember(places, deployment)
-        return self.fleet.observe(self.loaded.spec.project, [*found] or [Places()])
+        return self.fleet.observe(self.loaded.spec.project, [*found] or [Places()], builder)
 
     def _remember(self, places: Places, deployment: str) -> None:
         """Hosts that are gone from the spec, as the deployment knew them."""

@@ -145,6 +145,11 @@ class Hosts:
         if absence and self.clock() < absence.until:
             raise EngineUnavailable(absence.reason)
 
+    def is_away(self, name: str) -> bool:
+        """Whether it didn't answer, and isn't asked now."""
+        absence = self._entries[name].absence if name in self._entries else None
+        return absence is not None and self.clock() < absence.until
+
     def failed(self, name: str, error: ReconcilerError) -> None:
         """It didn't answer: a pause, which is longer each time."""
         with self._lock:

@@ -34,7 +34,7 @@ def run(context: Context) -> StageResult:
     context.job.log(f"building {recipe.tags[0]} with {choice.backend.name}")
     image_id = choice.backend.build(recipe, context.job)
     context.job.log(f"built {image_id}")
-    context.found.image_id = image_id
+    context.found.image_id, context.found.holder = image_id, context.image_host
     return StageResult(
         data={"image_id": image_id, "image": recipe.tags[0]},
         columns={

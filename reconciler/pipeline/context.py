@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.events import Event
 from reconciler.host.engine import Engine
@@ -29,7 +30,7 @@ from reconciler.pipeline.tools import (
 )
 from reconciler.plan.facts import build_facts, run_facts
 from reconciler.plan.hashes import build_hash, run_hash
-from reconciler.plan.places import Places
+from reconciler.plan.places import SWARM, Places
 from reconciler.plan.states import Facts, Place
 from reconciler.queue import Claim
 from reconciler.runtime.base import Instance, Runtime, Workload
@@ -40,6 +41,9 @@ from reconciler.spec.models import App, ImageSource
 from reconciler.state.records import Deployment, Request
 from reconciler.values import frozen
 
+if TYPE_CHECKING:
+    from reconciler.host.images import Auth
+
 Copy = tuple[Place, int]
 """One of the app's containers: where it runs, and its number there, from 1."""
 
@@ -48,10 +52,17 @@ Copy = tuple[Place, int]
 class Found:
     """What the stages of this run have found or made so far, for those after them.
 
-    `instances`: the app's new containers, by place and the number of the replica.
+    `instances`: the app's new containers, by place and the number of the replica. `holder`: a host
+    whose engine has the image, empty for none. `lacking`: hosts that it has to be brought to.
+    `reference`: the image as `repository@sha256:…` where a registry has it, and `auth` what that
+    registry asks the nodes of a Swarm for.
     """
 
     image_id: str | None = None
+    holder: str = ""
+    lacking: tuple[str, ...] = ()
+    reference: str = ""
+    auth: Auth | None = None
     build_context: Path | None = None
     unchanged: str | None = None
     instances: dict[Copy, Instance] = field(default_factory=dict)
@@ -157,11 +168,19 @@ class Context:
         return [one for one in self.station.places.copies(self.app.replicas) if one[0] in here]
 
     @functools.cached_property
+    def image_host(self) -> str:
+        """Where the image is made: on the host that builds, or, one that is ready, on the first
+        of the app's hosts that isn't away."""
+        if not isinstance(self.app.source, ImageSource):
+            return self.request.build_host
+        is_swarm = self.app.runtime == SWARM
+        hosts = self.app.host if is_swarm else tuple(host for _, host in self.station.here)
+        return next((one for one in hosts if not self.tools.hosts.is_away(one)), hosts[0])
+
+    @property
     def image_engine(self) -> Engine:
-        """Where the image is made: by the host that builds, or, of one that is ready, where the
-        app runs. Raises `EngineUnavailable`."""
-        ready = isinstance(self.app.source, ImageSource)
-        return self.tools.hosts.engine(self.app.host[0] if ready else self.request.build_host)
+        """The engine of that host. Raises `EngineUnavailable`."""
+        return self.tools.hosts.engine(self.image_host)
 
     def workload(self, image_id: str, copy: Copy) -> Workload:
         """A container that shall run."""
@@ -184,6 +203,8 @@ class Context:
             labels=labels,
             host=host,
             replica=replica,
+            image=self.found.reference,
+            auth=self.found.auth,
             secrets=self.swarm_secrets,
         )
 

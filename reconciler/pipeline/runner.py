@@ -1,14 +1,15 @@
 """Runs one claimed deployment through its stages to its end, whatever happens on the way.
 
-    claimed ─▶ clone ─▶ build ─▶ push ─▶ (pre_deploy) ─┬─ failed
-                                                       ▼
+    claimed ─▶ clone ─▶ build ─▶ push ─▶ (distribute ─▶ pre_deploy) ─┬─ failed
+                                                       ┌─────────────┘
                  deploy ─▶ health ─▶ (replicas ─▶ switch ─▶ watch ─▶ post_deploy) ─┬─ settle
                                                        ▼                           ▼
                                       revert ─▶ rolled_back | failed           succeeded
 
-Stages in brackets are there where the spec asks for them. `switch` gives the new containers the
-traffic (blue-green, canary), `watch` looks whether they keep it well, and `settle` lets the old
-ones finish what they have and removes them.
+Stages in brackets are there where the spec asks for them. `distribute` brings the image to hosts
+that it wasn't made on, `switch` gives the new containers the traffic (blue-green, canary), `watch`
+looks whether they keep it well, and `settle` lets the old ones finish what they have and removes
+them.
 
 A lost lease ends the work without a word: the other process writes the end. A process that ends
 in order hands over: what was swapped is put back, and the deployment waits for the next process.
@@ -44,6 +45,7 @@ from reconciler.pipeline import (
     build,
     clone,
     deploy,
+    distribute,
     health,
     post_deploy,
     pre_deploy,
@@ -69,6 +71,7 @@ STAGES: Mapping[str, ModuleType] = {
     "clone": clone,
     "build": build,
     "push": push,
+    "distribute": distribute,
     "pre_deploy": pre_deploy,
     "deploy": deploy,
     "health": health,

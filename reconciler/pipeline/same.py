@@ -9,7 +9,7 @@ from typing import Any
 
 from reconciler.host.images import inspect_image
 from reconciler.pipeline.context import Context
-from reconciler.pipeline.images import find_image
+from reconciler.pipeline.images import ask_holders, find_image
 from reconciler.plan.hashes import run_hash
 from reconciler.state.records import Deployment
 
@@ -54,7 +54,7 @@ def _runs_well(context: Context, served: Deployment) -> bool:
 
 def _content(context: Context, image_id: str) -> Any:
     """Layers and configuration, without labels; the image's id where that is unknown."""
-    found = inspect_image(context.image_engine, image_id)
+    found = ask_holders(context, lambda engine: inspect_image(engine, image_id))
     if not found:
         return image_id
     config = (found.get("Config") or {}).items()

@@ -9,7 +9,7 @@ from reconciler.plan.actions import Action, Kind
 from reconciler.plan.facts import describe_changes
 from reconciler.plan.hashes import build_hash, run_hash
 from reconciler.plan.healing import adoptable, swap
-from reconciler.plan.places import places_of, say_move
+from reconciler.plan.places import SWARM, places_of, say_move
 from reconciler.plan.states import Container, DesiredApp, Serving
 from reconciler.plan.view import View, replicas_of
 from reconciler.spec.scalars import parse_volume
@@ -41,7 +41,7 @@ def change(view: View, desired: DesiredApp, serving: Serving) -> Action | None:
     scale = (f"replicas: {before} → {after}",) if before != after else ()
     if move or scale:
         kind: Kind = "move" if move else "scale"
-        stages = swap(desired.settings)
+        stages = (*distributing(view, desired, new=False), *swap(desired.settings))
         action = Action(view.app, kind, (*scale, *move), stages, replicas=after)
         return _leaving(view, desired, action)
     if desired.push_to and desired.push_to != serving.pushed_to:
@@ -72,14 +72,28 @@ def _deploying(
     view: View, desired: DesiredApp, causes: tuple[str, ...], *, new_image: bool
 ) -> Action:
     push, swap = pushing(desired), swapping(desired)
+    distribute = distributing(view, desired, new=new_image)
     if not new_image:
         pushed = view.serving is not None and view.serving.pushed_to == desired.push_to
-        return Action(view.app, "restart", causes, (*(() if pushed else push), *swap))
+        before = () if pushed else push
+        return Action(view.app, "restart", causes, (*before, *distribute, *swap))
     if not desired.builds:
-        return Action(view.app, "deploy", causes, ("clone", *swap))
+        return Action(view.app, "deploy", causes, ("clone", *distribute, *swap))
     if build_hash(desired.build) in view.recorded.images:
-        return Action(view.app, "restart", causes, (*push, *swap))
-    return Action(view.app, "deploy", causes, ("clone", "build", *push, *swap))
+        return Action(view.app, "restart", causes, (*push, *distribute, *swap))
+    return Action(view.app, "deploy", causes, ("clone", "build", *push, *distribute, *swap))
+
+
+def distributing(view: View, desired: DesiredApp, *, new: bool) -> tuple[str, ...]:
+    """The stage that brings the image to where it isn't: a new one anywhere but to the host that
+    makes it, else to hosts that are new."""
+    places = places_of(desired.settings)
+    made_on = view.build_host if desired.builds else places.hosts[0]
+    known = () if new else view.places.all
+    if places.runtime == SWARM:
+        return ("distribute",) if new or places.runtime != view.places.runtime else ()
+    elsewhere = [one for one in places.all if one not in known and one[1] != made_on]
+    return ("distribute",) if elsewhere else ()
 
 
 def pushing(desired: DesiredApp) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from reconciler.plan.changing import change, first
 from reconciler.plan.hashes import target_hash
 from reconciler.plan.healing import CALM_FLAPS, broken, clean, flaps_of, heal
 from reconciler.plan.order import Standing, in_order, judge, wait_for_dependencies
+from reconciler.plan.places import DOCKER
 from reconciler.plan.removing import Removals, judge_removals
 from reconciler.plan.renaming import follow_renames, former_names
 from reconciler.plan.states import (
@@ -75,6 +76,7 @@ def _look(
             now,
             desired.retry_now,
             observed.away,
+            desired.build_host,
         )
         for name in sorted(names)
         if name.startswith(prefix)
@@ -164,7 +166,7 @@ class _Decision:
         if action is None or action.kind == "record":
             return wait
         admitted = self._admit(view, action, wanted)
-        return wait if admitted.kind == "hold" or admitted.after else admitted
+        return wait if admitted.kind in ("hold", "block") or admitted.after else admitted
 
     def _heal(self, view: View, desired: DesiredApp, serving: Serving) -> Action:
         """A change that replaces the broken container anyway does both."""
@@ -208,6 +210,10 @@ class _Decision:
         return self._gate(view, replace(action, causes=(*action.causes, retry)))
 
     def _gate(self, view: View, action: Action) -> Action:
+        away = view.away.get((DOCKER, view.build_host))
+        if away is not None and "build" in action.stages:
+            cause = f"the build host {view.build_host} is away: {away}"
+            return Action(view.app, "block", (cause,), passing=True)
         return wait_for_dependencies(view, keep_to_windows(view, action), self.standings)
 
 

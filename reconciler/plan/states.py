@@ -57,7 +57,8 @@ class DesiredApp:
 class Desired:
     """The spec with resolved revisions, and what the user allows.
 
-    `retry_now`: a person asks, so what backs off is tried at once.
+    `retry_now`: a person asks, so what backs off is tried at once. `build_host`: the host that
+    builds.
     """
 
     project: str
@@ -65,6 +66,7 @@ class Desired:
     prune: bool = False
     allow_removals: int | None = None
     retry_now: bool = False
+    build_host: str = LOCAL
 
 
 @frozen
@@ -215,7 +217,8 @@ class Container:
 class Observed:
     """What the engines report: the containers of each app, newest first.
 
-    `away`: places that didn't answer, with the reason; nothing is known of what runs there.
+    `away`: places that didn't answer, with the reason; nothing is known of what runs there. The
+    docker place of the host that builds is one of them where that host is away.
     """
 
     apps: Mapping[str, tuple[Container, ...]]

@@ -18,13 +18,14 @@ from reconciler.plan.states import (
     RecordedApp,
     Serving,
 )
+from reconciler.spec.hosts import LOCAL
 from reconciler.values import frozen
 
 
 @frozen
 class View:
     """One app. `retry_now`: a person asks, so what backs off is tried at once. `away`: places
-    of which nothing is known now, and why."""
+    of which nothing is known now, and why. `build_host`: the host that builds."""
 
     app: str
     desired: DesiredApp | None
@@ -33,6 +34,7 @@ class View:
     now: datetime
     retry_now: bool
     away: Mapping[Place, str] = field(default_factory=dict)
+    build_host: str = LOCAL
 
     @property
     def name(self) -> str:

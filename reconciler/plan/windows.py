@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from reconciler.plan.actions import Action
-from reconciler.plan.changing import pushing, swapping
+from reconciler.plan.changing import distributing, pushing, swapping
 from reconciler.plan.states import DesiredApp
 from reconciler.plan.view import View
 from reconciler.spec.cron import last_fire, next_fire
@@ -82,7 +82,13 @@ def rebuild(view: View, desired: DesiredApp) -> Action | None:
     if due is None or due > view.now or desired.schedule is None:
         return None
     cause = f"schedule {desired.schedule.cron} was due at {due:%Y-%m-%d %H:%M} UTC"
-    stages = ("clone", "build", *pushing(desired), *swapping(desired))
+    stages = (
+        "clone",
+        "build",
+        *pushing(desired),
+        *distributing(view, desired, new=True),
+        *swapping(desired),
+    )
     return Action(view.app, "redeploy", (cause,), stages)
 
 

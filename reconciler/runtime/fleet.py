@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from reconciler.errors import EngineUnavailable, ReconcilerError
-from reconciler.host.engine import Engine
+from reconciler.host.engine import Engine, Request
 from reconciler.host.hosts import Hosts
 from reconciler.host.job import Job
-from reconciler.plan.places import SWARM, Places
+from reconciler.plan.places import DOCKER, SWARM, Places
 from reconciler.plan.states import Container, Observed, Place
 from reconciler.runtime.base import Instance, MakeRuntime, Replica, Runtime, Task, TaskEnd, Workload
 from reconciler.spec.hosts import LOCAL
@@ -28,6 +28,7 @@ from reconciler.values import frozen
 S = TypeVar("S")
 T = TypeVar("T")
 MOST_AT_ONCE = 32
+PING_SECONDS = 10.0
 
 
 @frozen
@@ -45,11 +46,23 @@ class Station:
         return tuple(one for one in self.places.all if not self.only or one in self.only)
 
 
-class Fleet:
-    """`kinds`: what makes the runtime of a kind for an engine; `state_dir` is for their locks."""
+def _ping(engine: Engine) -> None:
+    engine.send(Request("GET", "/_ping"), timeout=PING_SECONDS)
 
-    def __init__(self, hosts: Hosts, state_dir: Path, kinds: Mapping[str, MakeRuntime]) -> None:
+
+class Fleet:
+    """`kinds`: what makes the runtime of a kind for an engine; `state_dir` is for their locks.
+    `ping` raises `EngineUnavailable` when an engine isn't there."""
+
+    def __init__(
+        self,
+        hosts: Hosts,
+        state_dir: Path,
+        kinds: Mapping[str, MakeRuntime],
+        ping: Callable[[Engine], object] = _ping,
+    ) -> None:
         self.hosts = hosts
+        self._ping = ping
         self._state_dir = state_dir
         self._kinds = kinds
         self._made: dict[tuple[str, Engine], Runtime] = {}
@@ -72,15 +85,20 @@ class Fleet:
         kind, host = place
         return Spread(self, Station(Places(kind, (host,))))
 
-    def observe(self, project: str, everywhere: Collection[Places]) -> Observed:
+    def observe(self, project: str, everywhere: Collection[Places], builder: str = "") -> Observed:
         """What runs at all these places, by one list call for each; those that don't answer are
         `away`. Raises `EngineUnavailable` when none does.
+
+        `builder`: a host that is `away` as well when it doesn't answer, though nothing runs there.
         """
         asked = _distinct(everywhere)
-        answers = _side_by_side(lambda one: self._look(project, one), asked)
+        looks = [functools.partial(self._look, project, one) for one in asked]
+        if builder and Places(DOCKER, (builder,)) not in asked:
+            looks.append(functools.partial(self._greet, builder))
+        answers = _side_by_side(lambda look: look(), looks)
         away: dict[Place, str] = {}
         found: dict[str, dict[str, Container]] = {}
-        for one, answer in zip(asked, answers, strict=True):
+        for one, answer in zip(asked, answers, strict=False):
             if isinstance(answer, ReconcilerError):
                 away |= dict.fromkeys(one.all, answer.what)
                 continue
@@ -90,6 +108,8 @@ class Fleet:
                     known.setdefault(container.id, container)
         if asked and len(away) >= sum(len(one.all) for one in asked):
             raise next(one for one in answers if isinstance(one, ReconcilerError))
+        if len(answers) > len(asked) and isinstance(answers[-1], ReconcilerError):
+            away[DOCKER, builder] = answers[-1].what
         return Observed({app: _newest_first(known.values()) for app, known in found.items()}, away)
 
     def _look(self, project: str, places: Places) -> Observed | ReconcilerError:
@@ -97,6 +117,18 @@ class Fleet:
             return self.ask(places, lambda runtime: runtime.observe(project))
         except ReconcilerError as error:
             return error
+
+    def _greet(self, host: str) -> Observed | ReconcilerError:
+        """Whether it is there; of nothing that runs."""
+        try:
+            self.hosts.check(host)
+            self._ping(self.hosts.engine(host))
+        except ReconcilerError as error:
+            if isinstance(error, EngineUnavailable):
+                self.hosts.failed(host, error)
+            return error
+        self.hosts.answered(host)
+        return Observed({})
 
     def ask(self, places: Places, work: Callable[[Runtime], T]) -> T:
         """What `work` gives with the runtime of the first of the hosts that answers. Raises what
@@ -230,7 +262,7 @@ def fleet_of(runtime: Runtime, hosts: Hosts, state_dir: Path) -> Fleet:
     def make(_engine: object, _state_dir: Path, _host: str) -> Runtime:
         return runtime
 
-    return Fleet(hosts, state_dir, {"docker": make, SWARM: make})
+    return Fleet(hosts, state_dir, {DOCKER: make, SWARM: make}, ping=lambda _engine: None)
 
 
 def _remove(app: str, job: Job, containers: Collection[str], runtime: Runtime) -> int:

@@ -229,6 +229,7 @@ class Timeouts(Section):
     clone: Duration = about("For fetching the source.", "5m", default="10m")
     build: Duration = about("For the build.", "1h", default="30m")
     push: Duration = about("For the push.", "30m", default="15m")
+    distribute: Duration = about("For bringing the image to its hosts.", "1h", default="15m")
     deploy: Duration = about("For swapping the containers.", "2m", default="5m")
 
 

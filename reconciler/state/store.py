@@ -202,6 +202,16 @@ class Store:
         )
         return [Deployment.from_row(row) for row in rows]
 
+    def list_pushed(self, app: str, image_id: str) -> list[tuple[str, str]]:
+        """`(name, digest)` of each registry that an image of the app went to or came from, as
+        deployments recorded it, newest first."""
+        rows = self.connection.execute(
+            "SELECT image, digest FROM deployments "
+            "WHERE app = ? AND image_id = ? AND digest != '' ORDER BY seq DESC",
+            (app, image_id),
+        )
+        return [(row["image"], row["digest"]) for row in rows]
+
     def list_stages(self, deployment: str) -> list[Stage]:
         """In the order in which they started."""
         rows = self.connection.execute(
