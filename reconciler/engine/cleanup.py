@@ -1,5 +1,7 @@
 """What may go: old deployments with their logs, old images, checkouts of dead deployments.
 
+Images go from the host that builds, and from those that an app runs on.
+
 Never what runs, waits, serves, or was the last to succeed; never an image that a container uses.
 """
 
@@ -8,14 +10,16 @@ from __future__ import annotations
 import contextlib
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reconciler.errors import ReconcilerError
-from reconciler.host.images import BuiltImage, list_built, remove_image
+from reconciler.errors import EngineUnavailable, ReconcilerError
+from reconciler.host.images import BuiltImage, list_built, list_of_project, remove_image
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.healing import CALM
+from reconciler.plan.places import DOCKER, SWARM, Places, places_of
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
@@ -59,12 +63,45 @@ class Freed:
         self.checkout_bytes += other.checkout_bytes
 
 
-def clear_app(tools: Tools, app: str, keep: Keep, *, dry_run: bool) -> Freed:
-    """Remove one app's old deployments and images. Raises `EngineUnavailable`."""
+def clear_app(
+    tools: Tools, app: str, keep: Keep, *, dry_run: bool, left: Collection[str] = ()
+) -> Freed:
+    """Remove one app's old deployments and images; all of its images on hosts that it `left`.
+
+    A host that is away is skipped, and `Freed.kept` says so. Raises `EngineUnavailable` when there
+    is no other.
+    """
     freed = Freed()
-    _clear_images(tools, app, keep.images, freed, dry_run=dry_run)
+    counts = _count_by_host(tools, app, keep, left)
+    for host, count in counts.items():
+        try:
+            if len(counts) > 1:
+                tools.hosts.check(host)
+            _clear_images(tools, (app, host, count), freed, dry_run=dry_run)
+        except EngineUnavailable as error:
+            if len(counts) == 1:
+                raise
+            tools.hosts.failed(host, error)
+            freed.kept.append(_say_away(host, error))
     _clear_deployments(tools, app, keep.deployments, freed, dry_run=dry_run)
     return freed
+
+
+def _count_by_host(tools: Tools, app: str, keep: Keep, left: Collection[str]) -> dict[str, int]:
+    """How many versions stay on the host that builds, on those that the app runs on, and on others.
+    The nodes of a Swarm look after theirs."""
+    row = tools.store.find_app(app)
+    places = places_of(row.settings) if row and row.serving else Places()
+    counts = dict.fromkeys(left, 0)
+    if row and row.serving and places.runtime == DOCKER:
+        counts |= dict.fromkeys(places.hosts, max(keep.images, 1))
+    elif places.runtime == SWARM:
+        counts = {host: count for host, count in counts.items() if host not in places.hosts}
+    return counts | {tools.hosts.build_host: max(keep.images, 1)}
+
+
+def _say_away(host: str, error: EngineUnavailable) -> str:
+    return f"what is on {host}: {error.what}"
 
 
 def keep_to_retention(tools: Tools, row: Deployment) -> None:
@@ -72,20 +109,42 @@ def keep_to_retention(tools: Tools, row: Deployment) -> None:
 
     What can't go now goes after the next one, or with `gc`.
     """
-    retention = from_plain(App, row.read_request().spec).retention
+    request = row.read_request()
+    retention = from_plain(App, request.spec).retention
+    keep = Keep(retention.deployments, retention.images)
+    left = [host for runtime, host in request.leaves if runtime == DOCKER]
     with contextlib.suppress(ReconcilerError, OSError):
-        clear_app(tools, row.app, Keep(retention.deployments, retention.images), dry_run=False)
+        clear_app(tools, row.app, keep, dry_run=False, left=left)
 
 
 def collect_garbage(tools: Tools, loaded: LoadedSpec, *, dry_run: bool) -> Freed:
     """Apply each app's retention, and sweep what dead deployments left on the disk."""
     freed = Freed()
+    tools.learn(loaded)
     project = loaded.spec.project
+    left = _find_left(tools, project, freed)
     for name, app in loaded.spec.apps.items():
-        keep = Keep(app.retention.deployments, app.retention.images)
-        freed.add(clear_app(tools, f"{project}/{name}", keep, dry_run=dry_run))
+        keep, own = Keep(app.retention.deployments, app.retention.images), f"{project}/{name}"
+        freed.add(clear_app(tools, own, keep, dry_run=dry_run, left=left.get(own, ())))
     freed.checkout_bytes += sweep_checkouts(tools.store, dry_run=dry_run)
+    freed.kept = list(dict.fromkeys(freed.kept))  # a host is away for each of its apps
     return freed
+
+
+def _find_left(tools: Tools, project: str, freed: Freed) -> dict[str, list[str]]:
+    """Hosts that have images of an app, by app, whether it runs there or not."""
+    found: dict[str, list[str]] = {}
+    for host in tools.hosts.declared:
+        try:
+            tools.hosts.check(host)
+            apps = {one.app for one in list_of_project(tools.hosts.engine(host), project)}
+        except EngineUnavailable as error:
+            tools.hosts.failed(host, error)
+            freed.kept.append(_say_away(host, error))
+            continue
+        for app in apps:
+            found.setdefault(app, []).append(host)
+    return found
 
 
 def sweep_checkouts(store: Store, *, dry_run: bool = False) -> int:
@@ -104,18 +163,23 @@ def sweep_checkouts(store: Store, *, dry_run: bool = False) -> int:
 # -- images ----------------------------------------------------------------------------------
 
 
-def _clear_images(tools: Tools, app: str, count: int, freed: Freed, *, dry_run: bool) -> None:
-    protected = _protected_images(tools.store, app, count)
-    for image in list_built(tools.engine, app):
+def _clear_images(
+    tools: Tools, where: tuple[str, str, int], freed: Freed, *, dry_run: bool
+) -> None:
+    """`where`: the app, the host, and how many versions stay there."""
+    app, host, count = where
+    engine, protected = tools.hosts.engine(host), _protected_images(tools.store, app, count)
+    for image in list_built(engine, app):
         if image.id in protected:
             continue
         if not dry_run:
-            removal = remove_image(tools.engine, image)
+            removal = remove_image(engine, image)
             if not removal.removed:
-                freed.kept.append(f"{_name(image)}: {removal.reason}")
+                freed.kept.append(f"{_name(image, host)}: {removal.reason}")
                 continue
-            _forget_build(tools.store, image)
-        freed.images.append(_name(image))
+            if host == tools.hosts.build_host:
+                _forget_build(tools.store, image)
+        freed.images.append(_name(image, host))
         freed.image_bytes += image.size
 
 
@@ -127,8 +191,9 @@ def _protected_images(store: Store, app: str, count: int) -> set[str]:
     rows = store.unfinished()
     kept = {row.image_id for row in rows} | {row.read_request().image_id for row in rows}
     for other in store.list_apps(app.partition("/")[0]):
-        kept.add(_serving_image(store, other.app))
-        kept.update(_versions(store, other.app)[: max(count, 1) if other.app == app else None])
+        if other.app != app or count:
+            kept.add(_serving_image(store, other.app))
+        kept.update(_versions(store, other.app)[: count if other.app == app else None])
     return kept
 
 
@@ -151,8 +216,9 @@ def _forget_build(store: Store, image: BuiltImage) -> None:
         connection.execute("DELETE FROM builds WHERE image_id = ?", (image.id,))
 
 
-def _name(image: BuiltImage) -> str:
-    return image.tags[0] if image.tags else image.id[:19]
+def _name(image: BuiltImage, host: str) -> str:
+    name = image.tags[0] if image.tags else image.id[:19]
+    return name if host == LOCAL else f"{name} on {host}"
 
 
 # -- deployments -----------------------------------------------------------------------------

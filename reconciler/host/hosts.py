@@ -93,6 +93,13 @@ class Hosts:
         """Whether it was declared."""
         return name in self._entries
 
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The names of all hosts that the spec, or a deployment, has declared: without the local
+        one."""
+        with self._lock:
+            return tuple(name for name in self._entries if name != LOCAL)
+
     # -- engines -----------------------------------------------------------------------------
 
     def engine(self, name: str) -> Engine:

@@ -83,6 +83,11 @@ def list_built(engine: Engine, app: str) -> list[BuiltImage]:
     return _list_images(engine, {IMAGE_LABEL_APP: app})
 
 
+def list_of_project(engine: Engine, project: str) -> list[BuiltImage]:
+    """All images that were built for the project's apps, newest first. One GET."""
+    return _list_images(engine, {IMAGE_LABEL_PROJECT: project})
+
+
 def _list_images(engine: Engine, labels: Mapping[str, str]) -> list[BuiltImage]:
     filters = json.dumps({"label": [f"{name}={value}" for name, value in labels.items()]})
     images = [_read_image(entry) for entry in engine.get("/images/json", {"filters": filters}, 60)]
