@@ -104,7 +104,12 @@ def make_estate(directory: Path, apps: int, hosts: int = 1) -> Estate:
 def make_tools(store: Store, runtimes: Mapping[str, FakeRuntime]) -> Tools:
     """Tools whose engines are these runtimes, by the name of their host."""
     engine = Engine("unix:///nonexistent")
-    fleet = Fleet(Hosts(engine), store.directory, {"docker": lambda _, _dir, host: runtimes[host]})
+    fleet = Fleet(
+        Hosts(engine),
+        store.directory,
+        {"docker": lambda _, _dir, host: runtimes[host]},
+        ping=lambda _engine: None,
+    )
     return Tools(
         store=store,
         engine=engine,
