@@ -40,7 +40,9 @@ class Node(Protocol):
     id: Any
     tag: Any
     value: Any
-    start_mark: Any
+
+    @property
+    def start_mark(self) -> Any: ...
 
 
 @dataclass(slots=True)
