@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from reconciler.daemon.logs import Level
 from reconciler.daemon.loop import Wish
@@ -120,13 +120,18 @@ class Passes:
         self._reports.keep_only("held back", told, "goes on")
 
 
-def next_moment(done: Pass, memory: VersionMemory) -> datetime | None:
-    """When time alone brings something: by the plan, or the end of the pause of a failed host."""
+def next_moment(done: Pass, memory: VersionMemory, pause: float | None = None) -> datetime | None:
+    """When time alone brings something: by the plan, or the end of the pause of a failed host.
+
+    `pause`: seconds until a host of apps that is away may be asked again, if nobody watches it.
+    """
     planned = done.snapshot.plan.next_at
     times = [planned] if planned else []
-    pause = memory.next_at()
+    source = memory.next_at()
+    if source is not None:
+        times.append(datetime.fromtimestamp(source, UTC))
     if pause is not None:
-        times.append(datetime.fromtimestamp(pause, UTC))
+        times.append(datetime.now(UTC) + timedelta(seconds=pause))
     return min(times, default=None)
 
 

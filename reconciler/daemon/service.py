@@ -35,6 +35,7 @@ from reconciler.engine.desired import Policy
 from reconciler.engine.kept import KeptConfiguration, Ledger
 from reconciler.engine.pool import Pool
 from reconciler.engine.reconcile import Pass
+from reconciler.engine.whereabouts import places_in
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import Interrupted, ReconcilerError
 from reconciler.host.job import Job
@@ -185,7 +186,7 @@ class Daemon:
         self._loop = Loop(lambda wishes: self._passes.run(wishes, self._after))
         self._pool = Pool(tools, self._ended)
         self._files = FileWatch(self.ask, self._reports)
-        self._events = EngineEvents(tools.engine, self.ask, self._concern, self._reports)
+        self._events = EngineEvents(tools.hosts, self.ask, self._concern, self._reports)
         self._clock = Clockwork(self.ask, settings.interval)
         self._messenger = Messenger(tools)
         self._server: RunningServer | None = None
@@ -221,7 +222,6 @@ class Daemon:
             self._listen()
         self._loop.start()
         self._pool.start()
-        self._events.start()
         self._messenger.start()
         self._clock.start(self._sweep)
         if (pause := systemd.watchdog_seconds()) is not None:
@@ -245,10 +245,10 @@ class Daemon:
             self._server.stop()
         self._clock.end()
         self._files.end()
-        self._events.end()
         self._messenger.end()
         handed = self._pool.hand_over(max(0.5, deadline - time.monotonic() - 1.0))
         passed = self._loop.end(max(0.1, deadline - time.monotonic()))
+        self._events.end()
         how = "in order" if handed else "in haste: what still runs is resumed by the next start"
         self._log.log("info", "stopped", f"stopped {how}")
         return handed and passed
@@ -257,6 +257,8 @@ class Daemon:
 
     def _loaded(self, loaded: LoadedSpec) -> None:
         self._pool.concurrency = loaded.spec.concurrency
+        if not self._events.follows:
+            self._events.follow(places_in(loaded))
         if self.configuration.files:
             self._files.watch(watched_of(loaded, self._settings.state_dir))
 
@@ -264,7 +266,8 @@ class Daemon:
         if done.queued:
             self._pool.wake()
         self._messenger.look(loaded, done.snapshot)
-        self._clock.ring_at(next_moment(done, self._passes.memory))
+        pause = self.tools.runtime.next_ask(done.snapshot.observed.away)
+        self._clock.ring_at(next_moment(done, self._passes.memory, pause))
         if self._metrics is not None:
             self._metrics.pass_done(done)
         systemd.notify(status=f"{len(loaded.spec.apps)} apps, {len(done.queued)} to deploy")
@@ -274,6 +277,8 @@ class Daemon:
             self._metrics.met(error)
 
     def _finished(self, seconds: float, ok: bool) -> None:
+        if looked_at := self.tools.runtime.looked_at:
+            self._events.follow(looked_at)
         if self._metrics is not None:
             self._metrics.pass_finished(seconds, ok)
         if not self._ready:

@@ -26,6 +26,7 @@ from reconciler.plan.facts import build_facts, run_facts, setting_facts
 from reconciler.plan.states import Desired, DesiredApp, Facts, Recorded, Serving, Trouble
 from reconciler.source import fingerprint_all, resolve_all
 from reconciler.source.base import Content, Outcome, Resolved, Version, Wanted
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, FileRef, GitSource, ImageSource, PathSource, Schedule
 from reconciler.values import frozen
@@ -231,6 +232,7 @@ def make_desired(loaded: LoadedSpec, targets: Mapping[str, Target], policy: Poli
         allow_removals=policy.allow_removals,
         retry_now=policy.retry_now,
         build_host=loaded.spec.build_host,
+        hosts=frozenset({LOCAL, *loaded.spec.hosts}),
     )
 
 

@@ -52,11 +52,21 @@ def settle(tools: Tools, served: Deployment, extra: Iterable[Container] = ()) ->
         Path(request.base_dir),
         former=tools.store.former_names(served.app),
     )
+    well = True
     try:
         tools.runtime.at(Station(places)).settle(workload, job)
-        for container in extra:
-            if container.place not in places.all:
-                tools.runtime.at_place(container.place).remove(container.app, job, [container.id])
+    except ReconcilerError:
+        well = False
+    for container in extra:
+        if container.place not in places.all:
+            well &= _remove(tools, container, job)
+    return well
+
+
+def _remove(tools: Tools, container: Container, job: Job) -> bool:
+    """Where the app isn't any more. Whether that went well."""
+    try:
+        tools.runtime.at_place(container.place).remove(container.app, job, [container.id])
     except ReconcilerError:
         return False
     return True

@@ -49,6 +49,7 @@ def put_request(tools: Tools, request: Request) -> Deployment:
 
     Raises what `queue.put` raises.
     """
+    tools.hosts.learn_described(request.hosts)  # of an earlier deployment, maybe
     row = tools.store.find_app(request.app)
     served = places_of(row.settings).all if row and row.serving else ()
     wanted = places_of(setting_facts(from_plain(App, request.spec)))

@@ -1,4 +1,6 @@
-"""Which places are looked at: where apps shall be, and where they were recorded."""
+"""Which places are looked at: where apps shall be, where they were recorded, and every host that
+the spec has, as something may be left over there.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,14 @@ from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import ImageSource
 from reconciler.state.store import Store
 from reconciler.values import frozen
+
+
+def places_in(loaded: LoadedSpec) -> dict[Places, None]:
+    """What the spec names."""
+    named = dict.fromkeys((app.runtime, app.host) for app in loaded.spec.apps.values())
+    found = {Places(runtime, hosts): None for runtime, hosts in named}
+    found |= {Places(hosts=(host,)): None for host in loaded.spec.hosts}
+    return found or {Places(): None}
 
 
 @frozen
@@ -39,14 +49,15 @@ class Look:
         apps = self.loaded.spec.apps.values()
         builds = any(not isinstance(app.source, ImageSource) for app in apps)
         builder = self.loaded.spec.build_host if builds else ""
-        named = dict.fromkeys((app.runtime, app.host) for app in apps)
-        found = {Places(runtime, hosts): None for runtime, hosts in named}
+        found = places_in(self.loaded)
         for deployment, settings in served:
             places = places_of(settings)
             if places not in found:
                 found[places] = None
                 self._remember(places, deployment)
-        return self.fleet.observe(self.loaded.spec.project, [*found] or [Places()], builder)
+        greeted = (Places(hosts=(builder,)),) if builder else ()
+        self.fleet.looked_at = (*found, *greeted)
+        return self.fleet.observe(self.loaded.spec.project, found, builder)
 
     def _remember(self, places: Places, deployment: str) -> None:
         """Hosts that are gone from the spec, as the deployment knew them."""

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 
 from reconciler.errors import DeployError, DiskFull, EngineUnavailable, ReconcilerError
 from reconciler.host.access import Access, default_access
-from reconciler.host.ways import TODO_UNAVAILABLE, Endpoint, Unreachable, make_way
+from reconciler.host.ways import TODO_UNAVAILABLE, Endpoint, NoWay, Unreachable, make_way
 from reconciler.host.wire import Wire
 from reconciler.values import frozen
 
@@ -81,14 +81,20 @@ def _words(error: OSError) -> str:
 
 
 class Engine:
-    """The engine of `access`, or at this URL (default: `DOCKER_HOST`, else the local socket)."""
+    """The engine of `access`, or at this URL (default: `DOCKER_HOST`, else the local socket).
 
-    def __init__(self, access: Access | str | None = None) -> None:
+    `trouble`: why it can't be asked at all, where the keys to it can't be read.
+    """
+
+    def __init__(
+        self, access: Access | str | None = None, trouble: Unreachable | None = None
+    ) -> None:
         if not isinstance(access, Access):
             access = Access(access) if access else default_access()
         self.access = access
         self.url = access.url
-        self._way = make_way(access)
+        self.trouble = trouble
+        self._way = NoWay(trouble) if trouble else make_way(access)
         self._lock = threading.Lock()
         self._client: DockerClient | None = None
 

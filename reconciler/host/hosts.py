@@ -1,11 +1,15 @@
 """The engines by the names that the spec has for their hosts, and which of them are away.
 
 A host that didn't answer isn't asked again before its pause is over, so that it costs the others
-no time. Whoever hears from it meanwhile says so (`answered`).
+no time. Whoever hears from it meanwhile says so (`answered`). One that somebody watches, as the
+daemon does by the engine's events, isn't asked at all until the watcher has heard from it.
+
+Each kind of runtime is away by itself: a Swarm without a leader leaves its engines usable.
 """
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,12 +21,15 @@ from reconciler.errors import EngineUnavailable, ReconcilerError
 from reconciler.host.access import Access
 from reconciler.host.engine import Engine
 from reconciler.host.secrets import Redactor, Secrets
+from reconciler.host.ways import Unreachable
 from reconciler.spec.hosts import LOCAL, Host
 from reconciler.spec.models import FileRef, Ref
 from reconciler.spec.plain import from_plain, to_plain
 from reconciler.values import frozen
 
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
+ENGINE = "docker"
+"""The kind of what needs nothing but the engine."""
 
 
 @frozen
@@ -30,17 +37,22 @@ class _Absence:
     """Why a host is away, how many times it didn't answer, and until when it isn't asked."""
 
     reason: str
-    times: int
-    until: float
+    todo: str = ""
+    times: int = 0
+    until: float = 0.0
 
 
 @dataclass
 class _Entry:
-    """A host as it was declared, with paths that are absolute, and its engine once it was used."""
+    """A host as it was declared, with paths that are absolute, and its engine once it was used.
+
+    `absences`: by kind of runtime. `watcher`: is told that the engine didn't answer somebody.
+    """
 
     section: Host
     engine: Engine | None = None
-    absence: _Absence | None = None
+    absences: dict[str, _Absence] = field(default_factory=dict)
+    watcher: Callable[[], None] | None = None
 
 
 @dataclass
@@ -52,6 +64,7 @@ class Hosts:
     clock: Callable[[], float] = time.monotonic
     build_host: str = LOCAL
     _entries: dict[str, _Entry] = field(default_factory=dict)
+    _declared: frozenset[str] | None = None
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
@@ -62,6 +75,7 @@ class Hosts:
     def learn(self, hosts: Mapping[str, Host], base_dir: Path, build_host: str = LOCAL) -> None:
         """What the spec says now. A host that it says something else of is connected to anew."""
         self.build_host = build_host
+        self._declared = frozenset(hosts)
         for name, section in hosts.items():
             self._declare(name, _absolute(section, base_dir))
 
@@ -85,12 +99,14 @@ class Hosts:
             known = self._entries.get(name)
             if known and known.section == section:
                 return
-            self._entries[name] = _Entry(section)
+            self._entries[name] = _Entry(section, watcher=known.watcher if known else None)
         if known and known.engine:
             known.engine.close()
+        if known and known.watcher:
+            known.watcher()
 
     def knows(self, name: str) -> bool:
-        """Whether it was declared."""
+        """Whether it is declared, or was."""
         return name in self._entries
 
     @property
@@ -100,11 +116,15 @@ class Hosts:
         with self._lock:
             return tuple(name for name in self._entries if name != LOCAL)
 
+    def declares(self, name: str) -> bool:
+        """Whether the spec has it now, as far as this process has read the spec."""
+        return name == LOCAL or self._declared is None or name in self._declared
+
     # -- engines -----------------------------------------------------------------------------
 
     def engine(self, name: str) -> Engine:
-        """The engine of a host, whether it answers or not. Raises `EngineUnavailable` when it
-        can't even be asked: it isn't declared any more, or a secret is out of reach."""
+        """The engine of a host, whether it answers or not; one whose keys can't be read says so
+        when it is asked. Raises `EngineUnavailable` when it isn't declared any more."""
         with self._lock:
             entry = self._entries.get(name)
             if entry is None:
@@ -112,28 +132,43 @@ class Hosts:
                     f"the host {name} isn't declared any more",
                     todo="Declare it under hosts again.",
                 )
-            if entry.engine is None:
-                entry.engine = Engine(self._access(name, entry.section))
-            return entry.engine
+            if name == LOCAL:
+                return self.local
+            if entry.engine and not entry.absences and not entry.engine.trouble:
+                return entry.engine
+            before, entry.engine = entry.engine, self._renewed(name, entry)
+        if before is not None and before is not entry.engine:
+            before.close()
+        return entry.engine
+
+    def _renewed(self, name: str, entry: _Entry) -> Engine:
+        """What keeps a host away may be a key that somebody has put right meanwhile."""
+        trouble: Unreachable | None = None
+        try:
+            access = self._access(name, entry.section)
+        except ReconcilerError as error:
+            access = Access(entry.section.docker, name)
+            trouble = Unreachable(error.what, error.todo)
+        known = entry.engine
+        if known is not None and known.access == access and not trouble and not known.trouble:
+            return known
+        return Engine(access, trouble)
 
     def _access(self, name: str, section: Host) -> Access:
         def read(ref: Ref | None, what: str) -> str:
             return secrets.read(ref, app="", what=f"hosts.{name}.{what}") if ref else ""
 
         secrets, tls = Secrets(Path("/"), self.redactor), section.tls
-        try:
-            return Access(
-                url=section.docker,
-                name=name,
-                address=section.address or "",
-                ssh_key=read(section.ssh_key, "ssh_key"),
-                known_hosts=read(section.known_hosts, "known_hosts"),
-                tls_ca=read(tls.ca if tls else None, "tls.ca"),
-                tls_cert=read(tls.cert if tls else None, "tls.cert"),
-                tls_key=read(tls.key if tls else None, "tls.key"),
-            )
-        except ReconcilerError as error:
-            raise EngineUnavailable(error.what, todo=error.todo) from error
+        return Access(
+            url=section.docker,
+            name=name,
+            address=section.address or "",
+            ssh_key=read(section.ssh_key, "ssh_key"),
+            known_hosts=read(section.known_hosts, "known_hosts"),
+            tls_ca=read(tls.ca if tls else None, "tls.ca"),
+            tls_cert=read(tls.cert if tls else None, "tls.cert"),
+            tls_key=read(tls.key if tls else None, "tls.key"),
+        )
 
     def close(self) -> None:
         """Close every connection but the local engine's, which its maker closes."""
@@ -146,43 +181,80 @@ class Hosts:
 
     # -- away --------------------------------------------------------------------------------
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, kind: str = ENGINE) -> None:
         """Raises `EngineUnavailable` while a host that didn't answer isn't asked."""
-        absence = self._entries[name].absence if name in self._entries else None
+        with self._lock:
+            entry = self._entries.get(name)
+            absence = entry.absences.get(kind) if entry else None
         if absence and self.clock() < absence.until:
-            raise EngineUnavailable(absence.reason)
+            raise EngineUnavailable(absence.reason, todo=absence.todo)
 
-    def is_away(self, name: str) -> bool:
+    def is_away(self, name: str, kind: str = ENGINE) -> bool:
         """Whether it didn't answer, and isn't asked now."""
-        absence = self._entries[name].absence if name in self._entries else None
-        return absence is not None and self.clock() < absence.until
+        try:
+            self.check(name, kind)
+        except EngineUnavailable:
+            return True
+        return False
 
-    def failed(self, name: str, error: ReconcilerError) -> None:
-        """It didn't answer: a pause, which is longer each time."""
+    def failed(self, name: str, error: ReconcilerError, kind: str = ENGINE) -> None:
+        """It didn't answer: a pause, which is longer each time, or until its watcher hears of it.
+
+        The reason stays the first one, so that the same absence isn't news again and again.
+        """
         with self._lock:
             entry = self._entries.get(name)
             if entry is None:
                 return
-            times = entry.absence.times + 1 if entry.absence else 1
+            known, now = entry.absences.get(kind), self.clock()
+            if known and now < known.until:
+                return  # others have met it at the same time
+            times = known.times + 1 if known else 1
             pause = min(FIRST_PAUSE_SECONDS * 2 ** min(times - 1, 10), LONGEST_PAUSE_SECONDS)
-            entry.absence = _Absence(error.what, times, self.clock() + pause)
+            watcher = entry.watcher if kind == ENGINE else None
+            first = known or _Absence(error.what, error.todo)
+            until = math.inf if watcher else now + pause
+            entry.absences[kind] = replace(first, times=times, until=until)
+        if watcher:
+            watcher()
 
-    def answered(self, name: str) -> None:
+    def answered(self, name: str, kind: str = ENGINE) -> None:
         """It is there."""
         entry = self._entries.get(name)
-        if entry is not None and entry.absence is not None:
-            entry.absence = None
+        if entry is not None and entry.absences:
+            with self._lock:
+                entry.absences.pop(kind, None)
+
+    def watch(self, name: str, watcher: Callable[[], None] | None) -> None:
+        """From now on this one asks whether the host is there, and tells `answered`. It is called,
+        from any thread, when the host didn't answer somebody. None: nobody any more."""
+        with self._lock:
+            entry = self._entries.get(name)
+            if entry is not None:
+                entry.watcher = watcher
+                self._ask_soon(entry)
 
     def ask_all(self) -> None:
         """Whoever is away is asked again at once."""
         with self._lock:
             for entry in self._entries.values():
-                if entry.absence:
-                    entry.absence = replace(entry.absence, until=0.0)
+                self._ask_soon(entry)
 
-    def next_ask(self) -> float | None:
-        """Seconds until a host that is away may be asked again; None when none is."""
-        ends = [entry.absence.until for entry in self._entries.values() if entry.absence]
+    def _ask_soon(self, entry: _Entry) -> None:
+        for kind, absence in entry.absences.items():
+            entry.absences[kind] = replace(absence, until=0.0)
+
+    def away(self) -> dict[str, str]:
+        """Hosts whose engine doesn't answer, and why."""
+        with self._lock:
+            found = [(name, entry.absences.get(ENGINE)) for name, entry in self._entries.items()]
+        return {name: absence.reason for name, absence in found if absence}
+
+    def next_ask(self, names: Collection[str], kind: str) -> float | None:
+        """Seconds until one of these may be asked again that is away and that nobody watches."""
+        with self._lock:
+            found = [self._entries[name].absences.get(kind) for name in names if self.knows(name)]
+            ends = [absence.until for absence in found if absence and absence.until < math.inf]
         return max(min(ends) - self.clock(), 0.0) if ends else None
 
 

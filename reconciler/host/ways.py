@@ -74,6 +74,35 @@ def make_way(access: Access) -> Way:
     return Unix(access)
 
 
+class NoWay:
+    """None at all, for a reason that is known before anything is tried."""
+
+    def __init__(self, why: Unreachable) -> None:
+        self._why = why
+
+    def _refuse(self) -> Unreachable:
+        return Unreachable(self._why.reason, self._why.todo)
+
+    def open(self, timeout: float | None) -> socket.socket:  # noqa: ARG002
+        """See `Way`."""
+        raise self._refuse()
+
+    def dial(self, address: str, port: int, timeout: float) -> socket.socket:  # noqa: ARG002
+        """See `Way`."""
+        raise self._refuse()
+
+    def endpoint(self) -> Endpoint:
+        """See `Way`."""
+        raise self._refuse()
+
+    def explain(self, reason: str) -> Unreachable:  # noqa: ARG002
+        """See `Way`."""
+        return self._refuse()
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
 class Unix:
     """A socket of this machine."""
 

@@ -30,7 +30,7 @@ from reconciler.pipeline.tools import (
 )
 from reconciler.plan.facts import build_facts, run_facts
 from reconciler.plan.hashes import build_hash, run_hash
-from reconciler.plan.places import SWARM, Places
+from reconciler.plan.places import SWARM, Places, places_of
 from reconciler.plan.states import Facts, Place
 from reconciler.queue import Claim
 from reconciler.runtime.base import Instance, Runtime, Workload
@@ -152,9 +152,14 @@ class Context:
 
     @functools.cached_property
     def station(self) -> Station:
-        """Where this deployment works."""
+        """Where this deployment works. Another may have moved the app while this one waited."""
         places = Places(self.app.runtime, self.app.host)
-        return Station(places, self.request.places, self.request.leaves)
+        row = self.tools.store.find_app(self.name)
+        served = places_of(row.settings).all if row and row.serving else ()
+        leaves = dict.fromkeys((*self.request.leaves, *served))
+        return Station(
+            places, self.request.places, tuple(one for one in leaves if one not in places.all)
+        )
 
     @functools.cached_property
     def runtime(self) -> Runtime:

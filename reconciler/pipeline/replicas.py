@@ -14,6 +14,7 @@ from reconciler.pipeline.context import Context, Copy
 from reconciler.pipeline.health import check_health
 from reconciler.pipeline.images import find_image
 from reconciler.queue import StageResult
+from reconciler.runtime.base import Instance
 
 
 def wanted(context: Context) -> bool:
@@ -50,9 +51,21 @@ def _roll(context: Context, image_id: str, copies: Sequence[Copy]) -> None:
 
 def _bring_up(context: Context, image_id: str, copy: Copy) -> None:
     instance = context.runtime.deploy(context.workload(image_id, copy), context.job)
+    _check_own(context, copy, instance)
     context.found.instances[copy] = instance
     verified = check_health(instance, context.app.health, context.job)
     context.job.log(f"{_say(context, copy)} is healthy: {verified}")
+
+
+def _check_own(context: Context, copy: Copy, instance: Instance) -> None:
+    """Two names for one engine would be one container under both."""
+    for (other, _), known in list(context.found.instances.items()):
+        if known.id == instance.id:
+            raise DeployError(
+                f"the hosts {other[1]} and {copy[0][1]} are the same engine",
+                app=context.name,
+                todo="Name one of them as the app's host.",
+            )
 
 
 def _say(context: Context, copy: Copy) -> str:

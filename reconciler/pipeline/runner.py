@@ -17,6 +17,7 @@ in order hands over: what was swapped is put back, and the deployment waits for 
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sqlite3
 import threading
@@ -61,6 +62,7 @@ from reconciler.pipeline.ending import describe_end, stop_reason
 from reconciler.pipeline.log import DeploymentLog
 from reconciler.pipeline.tools import Tools, with_credentials
 from reconciler.queue import Claim, Ending, StageResult
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.models import App, Hooks
 from reconciler.spec.plain import from_plain
 from reconciler.spec.scalars import seconds
@@ -93,8 +95,10 @@ REMOVE: Mapping[str, ModuleType] = {"remove": remove}
 MAX_ATTEMPTS = 20
 """A deployment whose process dies this often is ended as `interrupted` instead of resumed."""
 
-REVERT_PATIENCE_SECONDS = 120.0
-"""How long putting the old container back waits for an engine that is away."""
+REVERT_PATIENCE_SECONDS, REVERT_ELSEWHERE_SECONDS = 120.0, 30.0
+"""How long putting the old container back waits for an engine that is away. One of another machine
+may be away for long, and whoever waits for it keeps others waiting; when it is back, a pass puts
+right what is there."""
 
 
 T = TypeVar("T")
@@ -319,19 +323,22 @@ def _revert(context: Context, log: DeploymentLog) -> bool:
     if context.request.kind == "remove" or not _touched_containers(context):
         return False
     calm = replace(context, job=replace(context.job, cancel=Cancellation()))
-    _patiently(lambda: traffic.give_back(calm), log, "the traffic could not be given back")
-    restored = _patiently(
-        lambda: context.runtime.revert(calm.bare_workload(), calm.job),
-        log,
+    here = all(host == LOCAL for _, host in context.station.here)
+    deadline = time.monotonic() + (REVERT_PATIENCE_SECONDS if here else REVERT_ELSEWHERE_SECONDS)
+    patiently = functools.partial(_patiently, log, deadline)
+    patiently("the traffic could not be given back", lambda: traffic.give_back(calm))
+    restored = patiently(
         "the old container could not be put back",
+        lambda: calm.runtime.revert(calm.bare_workload(), calm.job),
     )
-    _patiently(lambda: traffic.give_to_rest(calm), log, "the traffic could not be given back")
+    patiently("the traffic could not be given back", lambda: traffic.give_to_rest(calm))
     return bool(restored)
 
 
-def _patiently(work: Callable[[], T], log: DeploymentLog, failure: str) -> T | None:
+def _patiently(
+    log: DeploymentLog, deadline: float, failure: str, work: Callable[[], T]
+) -> T | None:
     """What it returns; None when the engine stays away, or refuses."""
-    deadline = time.monotonic() + REVERT_PATIENCE_SECONDS
     while True:
         try:
             return work()

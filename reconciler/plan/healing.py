@@ -88,14 +88,15 @@ def heal(view: View, serving: Serving, change: Action | None, admit: Admit) -> A
     if flaps.until is not None and view.now < flaps.until and not view.retry_now:
         return _leave_alone(view, flaps, cause)
     others = any(_works(container) for container in view.serving_containers)
-    joins = others and not _is_unhealthy(view, serving)
+    # Where it is away it may well serve, and goes on doing so as what was deployed.
+    joins = (others or view.partly_away) and not _is_unhealthy(view, serving)
     action = Action(
         view.app,
         "heal",
         (cause,),
         swap(serving.settings),
         replicas=view.replicas if joins else 0,
-        places=tuple(dict.fromkeys(place for place, _ in view.copies)) if view.away else (),
+        places=tuple(dict.fromkeys(place for place, _ in view.copies)) if view.partly_away else (),
     )
     return admit(action, serving.target)
 
@@ -167,12 +168,20 @@ def adoptable(
 
 
 def clean(view: View) -> Iterator[Action]:
-    """Containers beside the one that serves. With nothing recorded, nothing is surely garbage."""
-    serving = view.serving_containers
-    if all(container.state != "running" for container in serving):
+    """Containers beside those that serve. With nothing recorded, nothing is surely garbage; and
+    where nothing serves as it shall, whatever is there may be what does."""
+    serving = [one for one in view.serving_containers if one.state == "running"]
+    if not serving:
         return
-    kept = {container.id for container in serving}
-    extra = tuple(sorted(c.id for c in view.containers if c.id not in kept))
+    kept = {container.id for container in view.serving_containers}
+    served = {container.place for container in serving}
+    left = () if view.partly_away or broken(view) else _elsewhere(view)
+    extra = {c.id for c in view.containers if c.place in served or c in left} - kept
     if extra:
         count = "1 container" if len(extra) == 1 else f"{len(extra)} containers"
-        yield Action(view.app, "clean", (f"{count} left over",), containers=extra)
+        yield Action(view.app, "clean", (f"{count} left over",), containers=tuple(sorted(extra)))
+
+
+def _elsewhere(view: View) -> list[Container]:
+    """What runs where the app isn't any more."""
+    return [one for one in view.containers if one.place not in view.places.all]

@@ -47,6 +47,6 @@ def say_move(before: Places, after: Places) -> tuple[str, ...]:
     causes = []
     if before.runtime != after.runtime:
         causes.append(f"runtime: {before.runtime} → {after.runtime}")
-    if before.hosts != after.hosts and before.all != after.all:
+    if before.hosts != after.hosts and set(before.all) != set(after.all):
         causes.append(f"host: {', '.join(before.hosts)} → {', '.join(after.hosts)}")
     return tuple(causes)

@@ -140,7 +140,7 @@ class _Decision:
         if view.serving is not None and broken(view):
             return self._heal(view, desired, view.serving)
         if reason := view.missing_place(desired.settings):
-            return Action(view.app, "block", (reason,), passing=True)
+            return Action(view.app, "block", (reason,), passing=True, lasting=True)
         if trouble := desired.trouble:
             return Action(
                 view.app, "block", (trouble.reason,), passing=trouble.passing, todo=trouble.todo
@@ -161,6 +161,8 @@ class _Decision:
         coming = {one.target for one in view.recorded.in_flight if one.kind != "remove"}
         by_hand = newest.forced or newest.kind not in DEPLOYING
         if not wanted or wanted in coming or by_hand or _held(view, desired):
+            return wait
+        if view.missing_place(desired.settings):
             return wait
         action = _wanted(view, desired)
         if action is None or action.kind == "record":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from reconciler.plan.actions import Action
 from reconciler.plan.states import Desired
@@ -10,14 +10,17 @@ from reconciler.plan.view import View
 from reconciler.values import frozen
 
 REMOVAL_SHARE = 0.25
+_GIVE_UP = "If that host is gone for good, take it from `hosts` as well."
 
 
 @frozen
 class Removals:
-    """Whether apps that are gone from the spec may be removed; if not, why, and how to."""
+    """Whether apps that are gone from the spec may be removed; if not, why, and how to. `hosts`:
+    those of the spec."""
 
     refusal: str
     todo: str = ""
+    hosts: Collection[str] = ()
 
     def decide(self, view: View) -> Iterator[Action]:
         if view.recorded.in_flight:
@@ -25,14 +28,19 @@ class Removals:
             cause = f"deployment {newest.deployment} is {newest.status}"
             yield Action(view.app, "wait", (cause,))
         elif view.containers or view.serving:
-            away = view.missing_place(view.serving.settings) if view.serving else ""
-            if away and not self.refusal:
-                yield Action(view.app, "block", (f"gone from the spec; {away}",), passing=True)
+            if not self.refusal and (away := self._away(view)):
+                causes = (f"gone from the spec; {away}",)
+                yield Action(view.app, "block", causes, passing=True, todo=_GIVE_UP, lasting=True)
             elif self.refusal:
                 cause = f"gone from the spec; {self.refusal}"
                 yield Action(view.app, "keep", (cause,), todo=self.todo)
             else:
                 yield Action(view.app, "remove", ("gone from the spec",), ("remove",))
+
+    def _away(self, view: View) -> str:
+        """Why it can't be removed now. A host that is gone from the spec as well is given up."""
+        missing = (view.away.get(place) for place in view.places.all if place[1] in self.hosts)
+        return next(filter(None, missing), "") if view.serving else ""
 
 
 def judge_removals(desired: Desired, views: Sequence[View]) -> Removals:
@@ -54,4 +62,4 @@ def judge_removals(desired: Desired, views: Sequence[View]) -> Removals:
             f"kept, because {gone} removals at once are more than {limit}",
             f"If that is meant: `reconcile apply{allow}`.",
         )
-    return Removals("")
+    return Removals("", hosts=desired.hosts)

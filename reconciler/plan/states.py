@@ -58,7 +58,7 @@ class Desired:
     """The spec with resolved revisions, and what the user allows.
 
     `retry_now`: a person asks, so what backs off is tried at once. `build_host`: the host that
-    builds.
+    builds. `hosts`: names of the hosts that the spec has.
     """
 
     project: str
@@ -67,6 +67,7 @@ class Desired:
     allow_removals: int | None = None
     retry_now: bool = False
     build_host: str = LOCAL
+    hosts: frozenset[str] = frozenset({LOCAL})
 
 
 @frozen

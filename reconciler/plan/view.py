@@ -72,6 +72,11 @@ class View:
         found = {(container.place, container.replica): container for container in own}
         return tuple(found[copy] for copy in self.copies if copy in found)
 
+    @functools.cached_property
+    def partly_away(self) -> bool:
+        """Whether nothing is known of a place where it serves."""
+        return bool(self.away) and any(place in self.away for place in self.places.all)
+
     def missing_place(self, settings: Facts) -> str:
         """Why an app with these settings can't be changed now: a host of it is away."""
         return next((self.away[one] for one in places_of(settings).all if one in self.away), "")

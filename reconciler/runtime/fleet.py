@@ -65,16 +65,18 @@ class Fleet:
         self._ping = ping
         self._state_dir = state_dir
         self._kinds = kinds
-        self._made: dict[tuple[str, Engine], Runtime] = {}
+        self._made: dict[Place, tuple[Engine, Runtime]] = {}
+        self.looked_at: tuple[Places, ...] = ()
+        """The places that the project was last looked at, those that are away included."""
 
     def runtime(self, kind: str, host: str) -> Runtime:
         """The runtime of one kind on one host. Raises `EngineUnavailable`."""
         engine = self.hosts.engine(host)
-        known = self._made.get((kind, engine))
-        if known is None:
-            known = self._kinds[kind](engine, self._state_dir, host)
-            self._made[kind, engine] = known
-        return known
+        known = self._made.get((kind, host))
+        if known is None or known[0] is not engine:
+            known = engine, self._kinds[kind](engine, self._state_dir, host)
+            self._made[kind, host] = known
+        return known[1]
 
     def at(self, station: Station) -> Runtime:
         """A runtime for one app that is there."""
@@ -96,21 +98,19 @@ class Fleet:
         if builder and Places(DOCKER, (builder,)) not in asked:
             looks.append(functools.partial(self._greet, builder))
         answers = _side_by_side(lambda look: look(), looks)
+        errors = [one for one in answers[: len(asked)] if isinstance(one, ReconcilerError)]
+        if errors and len(errors) == len(asked):
+            raise errors[0]
         away: dict[Place, str] = {}
-        found: dict[str, dict[str, Container]] = {}
+        sight = _Sight()
         for one, answer in zip(asked, answers, strict=False):
             if isinstance(answer, ReconcilerError):
                 away |= dict.fromkeys(one.all, answer.what)
-                continue
-            for app, containers in answer.apps.items():
-                known = found.setdefault(app, {})
-                for container in containers:  # one engine may have two names
-                    known.setdefault(container.id, container)
-        if asked and len(away) >= sum(len(one.all) for one in asked):
-            raise next(one for one in answers if isinstance(one, ReconcilerError))
+            else:
+                sight.add(one, answer)
         if len(answers) > len(asked) and isinstance(answers[-1], ReconcilerError):
             away[DOCKER, builder] = answers[-1].what
-        return Observed({app: _newest_first(known.values()) for app, known in found.items()}, away)
+        return Observed(sight.apps(), away)
 
     def _look(self, project: str, places: Places) -> Observed | ReconcilerError:
         try:
@@ -136,20 +136,53 @@ class Fleet:
         failure: EngineUnavailable | None = None
         for host in places.hosts:
             try:
-                self.hosts.check(host)
+                self.hosts.check(host, places.runtime)
             except EngineUnavailable as error:
                 failure = failure or error
                 continue
             try:
                 answer = work(self.runtime(places.runtime, host))
             except EngineUnavailable as error:
-                self.hosts.failed(host, error)
+                self.hosts.failed(host, error, places.runtime)
                 failure = error
                 continue
-            self.hosts.answered(host)
+            self.hosts.answered(host, places.runtime)
             return answer
         assert failure is not None  # noqa: S101 - there is at least one host
         raise failure
+
+    def next_ask(self, away: Collection[Place]) -> float | None:
+        """Seconds until one of these places may be asked again; None when nobody has to: none is
+        away, or somebody watches those that are."""
+        asked = [one for one in self.looked_at if not set(one.all).isdisjoint(away)]
+        moments = [self.hosts.next_ask(one.hosts, one.runtime) for one in asked]
+        return min((one for one in moments if one is not None), default=None)
+
+
+class _Sight:
+    """What was seen at several places, each container once.
+
+    An engine may have two names: what both of them show is at the one that it was made under, or,
+    where that name isn't asked any more, at the first. What a Swarm shows is at the place that its
+    managers have together, whichever of them has answered.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, dict[tuple[str, str], Container]] = {}
+
+    def add(self, places: Places, observed: Observed) -> None:
+        host = places.hosts[0]
+        for app, containers in observed.apps.items():
+            known = self._found.setdefault(app, {})
+            for one in containers:
+                key = one.id, host if places.runtime == SWARM else ""
+                if one.host == host:
+                    known[key] = one
+                elif key not in known:
+                    known[key] = replace(one, host=host)
+
+    def apps(self) -> dict[str, tuple[Container, ...]]:
+        return {app: _newest_first(known.values()) for app, known in self._found.items()}
 
 
 class Spread:
@@ -158,6 +191,7 @@ class Spread:
     def __init__(self, fleet: Fleet, station: Station) -> None:
         self._fleet = fleet
         self._station = station
+        self._reverted: dict[Place, bool] = {}
 
     def observe(self, project: str) -> Observed:
         """All containers of the project's apps, at the places of this one."""
@@ -188,25 +222,48 @@ class Spread:
         seen = self._fleet.ask(places, lambda runtime: runtime.observe(workload.project))
         for name in names:
             own = seen.apps.get(name, ())
-            ids = {one.id for one in own if one.host == place[1] and one.id not in kept}
+            ids = {one.id for one in own if one.id not in kept}
             if ids:
                 job.log(f"{name} works elsewhere, and ends on {place[1]}")
                 remove = functools.partial(_remove, name, job, ids)
                 self._fleet.ask(places, remove)
 
     def revert(self, workload: Workload, job: Job) -> bool:
-        """At each place. An old one that serves at a place that was to be left counts as well."""
-        before = self._containers(workload) if self._station.leaves else ()
-        restored = self._each(lambda place, runtime: runtime.revert(_at(workload, place), job))
-        if any(restored) or not self._station.leaves:
-            return any(restored)
-        after = {container.id for container in self._containers(workload)}
+        """At each place. An old one that serves at a place that was to be left counts as well.
+
+        When this is called again because a place didn't answer, the others keep their answer.
+        """
+
+        def revert(place: Place, runtime: Runtime) -> bool:
+            if place not in self._reverted:
+                self._reverted[place] = self._revert(runtime, _at(workload, place), job)
+            return self._reverted[place]
+
+        return any(self._each(revert))
+
+    def _revert(self, runtime: Runtime, workload: Workload, job: Job) -> bool:
+        if not self._station.leaves:
+            return runtime.revert(workload, job)
+        before = _shown(runtime, workload)
+        if runtime.revert(workload, job):
+            return True
+        after = {one.id for one in _shown(runtime, workload)}
         return any(one.state != "created" and one.id not in after for one in before)
 
     def remove(self, app: str, job: Job, containers: Collection[str] | None = None) -> int:
-        """At each place, those that are left included; how many."""
-        places = (*self._station.here, *self._station.leaves)
-        return sum(self._each(lambda _, one: one.remove(app, job, containers), places))
+        """At each place, those that are left included; how many. One that is gone from the spec
+        and doesn't answer any more is given up."""
+
+        def remove(place: Place) -> int:
+            try:
+                return self._ask(place, lambda runtime: runtime.remove(app, job, containers))
+            except EngineUnavailable as error:
+                if self._fleet.hosts.declares(place[1]):
+                    raise
+                job.log(f"what runs on {place[1]} is left alone: {error}")
+                return 0
+
+        return sum(_all_of(remove, (*self._station.here, *self._station.leaves)))
 
     def running(self, app: str, former: Collection[str] = ()) -> tuple[Replica, ...]:
         """At all places."""
@@ -225,9 +282,8 @@ class Spread:
     # -- within ------------------------------------------------------------------------------
 
     def _containers(self, workload: Workload) -> tuple[Container, ...]:
-        observed = self._each(lambda _, runtime: runtime.observe(workload.project))
-        names = (workload.app, *workload.former)
-        return tuple(one for seen in observed for name in names for one in seen.apps.get(name, ()))
+        found = self._each(lambda _, runtime: _shown(runtime, workload))
+        return tuple(one for containers in found for one in containers)
 
     def _place(self, workload: Workload) -> Place:
         return self._station.places.runtime, workload.host
@@ -240,20 +296,30 @@ class Spread:
     def _ask(self, place: Place, work: Callable[[Runtime], T]) -> T:
         return self._fleet.ask(self._asked(place), work)
 
-    def _each(
-        self, work: Callable[[Place, Runtime], T], places: Sequence[Place] | None = None
-    ) -> list[T]:
+    def _each(self, work: Callable[[Place, Runtime], T]) -> list[T]:
         """At every place, whatever happens at one of them. Raises the first error at the end."""
-        answers: list[T] = []
-        errors: list[ReconcilerError] = []
-        for place in self._station.here if places is None else places:
-            try:
-                answers.append(self._ask(place, functools.partial(work, place)))
-            except ReconcilerError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
-        return answers
+        return _all_of(
+            lambda place: self._ask(place, functools.partial(work, place)), self._station.here
+        )
+
+
+def _all_of(work: Callable[[Place], T], places: Iterable[Place]) -> list[T]:
+    answers: list[T] = []
+    errors: list[ReconcilerError] = []
+    for place in places:
+        try:
+            answers.append(work(place))
+        except ReconcilerError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return answers
+
+
+def _shown(runtime: Runtime, workload: Workload) -> list[Container]:
+    """All containers of the workload's app."""
+    seen = runtime.observe(workload.project).apps
+    return [one for name in (workload.app, *workload.former) for one in seen.get(name, ())]
 
 
 def fleet_of(runtime: Runtime, hosts: Hosts, state_dir: Path) -> Fleet:
@@ -273,7 +339,7 @@ def _at(workload: Workload, place: Place) -> Workload:
     return workload if workload.host == place[1] else replace(workload, host=place[1])
 
 
-def _distinct(everywhere: Iterable[Places]) -> list[Places]:
+def _distinct(everywhere: Iterable[Places]) -> tuple[Places, ...]:
     """Each docker host once, and each Swarm as its apps name its managers."""
     found: dict[Places, None] = {}
     for one in everywhere:
@@ -281,7 +347,8 @@ def _distinct(everywhere: Iterable[Places]) -> list[Places]:
             found.setdefault(one)
         else:
             found |= {Places(one.runtime, (host,)): None for host in one.hosts}
-    return sorted(found, key=lambda one: (one.hosts != (LOCAL,), one.runtime, one.hosts))
+    ordered = sorted(found, key=lambda one: (one.hosts != (LOCAL,), one.runtime, one.hosts))
+    return tuple(ordered)
 
 
 def _side_by_side(ask: Callable[[S], T], about: Sequence[S]) -> list[T]:

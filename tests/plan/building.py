@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -37,9 +38,20 @@ BASE: dict[str, Any] = {
 }
 
 
+def _with_places(data: Mapping[str, Any]) -> dict[str, Any]:
+    """`host` and `runtime` as the settings that they are."""
+    values = dict(data)
+    settings = dict(values.get("settings", {}))
+    if "host" in values:
+        settings["host"] = json.dumps(values.pop("host"))
+    if "runtime" in values:
+        settings["runtime"] = values.pop("runtime")
+    return {**values, "settings": settings} if settings else values
+
+
 def desired_app(name: str, data: Mapping[str, Any]) -> DesiredApp:
     """An app that `BASE` describes, changed by `data`."""
-    values = {**BASE, **data}
+    values = {**BASE, **_with_places(data)}
     values["windows"] = tuple(from_plain(Window, one) for one in values.get("windows", ()))
     values["depends_on"] = tuple(f"shop/{one}" for one in values.get("depends_on", ()))
     if "schedule" in values:
@@ -58,6 +70,8 @@ def make_desired(data: Mapping[str, Any]) -> Desired:
         f"shop/{name}": desired_app(f"shop/{name}", app or {}) for name, app in data["apps"].items()
     }
     policy = {key: data[key] for key in ("prune", "allow_removals", "retry_now") if key in data}
+    if "hosts" in data:
+        policy["hosts"] = frozenset(data["hosts"])
     return Desired(project="shop", apps=apps, **policy)
 
 
@@ -103,6 +117,7 @@ def make_note(data: Mapping[str, Any]) -> Note:
 
 
 def _serving(name: str, data: Mapping[str, Any]) -> Serving:
+    data = _with_places(data)
     values = {**BASE, **data}
     return Serving(
         deployment="dep-serving",
@@ -128,12 +143,15 @@ def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else NOW + timedelta(seconds=seconds)
 
 
-def make_observed(data: Mapping[str, Any]) -> Observed:
+def make_observed(data: Mapping[str, Any], away: Mapping[str, str] | None = None) -> Observed:
+    """`away`: reasons by `HOST`, or `RUNTIME HOST` where that isn't docker."""
+    places = {tuple(f"docker {name}".split()[-2:]): why for name, why in (away or {}).items()}
     return Observed(
         {
             f"shop/{name}": tuple(_container(f"shop/{name}", one or {}) for one in containers)
             for name, containers in data.items()
-        }
+        },
+        {(kind, host): why for (kind, host), why in places.items()},
     )
 
 

@@ -39,7 +39,7 @@ def test_plan(case: dict[str, Any]) -> None:
     plan = make_plan(
         make_desired(case["desired"]),
         make_recorded(case.get("recorded", {})),
-        make_observed(case.get("observed", {})),
+        make_observed(case.get("observed", {}), case.get("away")),
         NOW,
     )
     assert describe(plan) == case["plan"]
@@ -49,9 +49,17 @@ def test_plan(case: dict[str, Any]) -> None:
     if "notes" in case:
         notes = {f"shop/{name}": make_note(note) for name, note in case["notes"].items()}
         assert plan.notes == notes
+    for name, details in case.get("details", {}).items():
+        (action, *_) = plan.for_app(f"shop/{name}")
+        found = {
+            "joins": action.replicas,
+            "places": [host for _, host in action.places],
+            "todo": action.todo,
+        }
+        assert {key: found[key] for key in details} == details
     assert plan.changes == case.get(
         "changes", any(line.split()[1].rstrip(":") in CHANGE_WORDS for line in case["plan"])
     )
 
 
-CHANGE_WORDS = {"deploy", "restart", "redeploy", "push", "heal", "scale", "remove", "clean"}
+CHANGE_WORDS = {"deploy", "restart", "redeploy", "push", "heal", "scale", "move", "remove", "clean"}
