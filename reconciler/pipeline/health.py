@@ -21,7 +21,7 @@ from reconciler.pipeline.health_reasons import Story
 from reconciler.pipeline.probes import Answer, CommandProbe, HttpProbe, Probe, TcpProbe
 from reconciler.queue import StageResult
 from reconciler.runtime.background import Background
-from reconciler.runtime.base import Instance, InstanceState
+from reconciler.runtime.base import Instance, InstanceState, SelfChecking
 from reconciler.spec.models import Health
 from reconciler.spec.scalars import seconds
 
@@ -56,6 +56,8 @@ def check_health(instance: Instance, health: Health, job: Job) -> str:
     Such as `GET :8000/healthz answered 200 after 0.04 s, 3 probes`. Raises `HealthError` with
     the reason and the container's last lines, `EngineUnavailable`, or the job's `Stopped`.
     """
+    if isinstance(instance, SelfChecking):
+        return instance.verify(health, job)
     watch = _Watch(instance, job)
     state = watch.look()
     probe = choose_probe(instance, health, state)

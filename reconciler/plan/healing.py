@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from signal import Signals
 
 from reconciler.plan.actions import Action
-from reconciler.plan.places import places_of
+from reconciler.plan.places import SWARM, places_of
 from reconciler.plan.states import Container, DesiredApp, Facts, Place, Serving
 from reconciler.plan.view import View, has_own_check, replicas_of
 from reconciler.values import frozen
@@ -37,12 +37,19 @@ def broken(view: View) -> str:
     for copy in view.copies:
         container = found.get(copy)
         if container is None:
-            return f"container was removed{_which(view, copy)}"
+            return _say_missing(view, copy)
         if container.drift:
             return container.drift
         if container.state != "running":
             return say_end(container) + _which(view, copy)
     return "container is unhealthy" if _is_unhealthy(view, view.serving) else ""
+
+
+def _say_missing(view: View, copy: tuple[Place, int]) -> str:
+    if view.places.runtime != SWARM:
+        return f"container was removed{_which(view, copy)}"
+    others = any(one.place == copy[0] and not one.task for one in view.containers)
+    return "service was taken back by hand" if others else "service was removed"
 
 
 def _which(view: View, copy: tuple[Place, int]) -> str:
@@ -60,6 +67,8 @@ def _is_unhealthy(view: View, serving: Serving) -> bool:
 
 def say_end(container: Container, *, out_of_memory: bool = False) -> str:
     """Why a container doesn't run, such as `container exited with 137 (killed)`."""
+    if container.runtime == SWARM:
+        return f"not all tasks of the service run: {container.status}"
     if container.exit_code is None:
         return f"container is {container.state}"
     again = ", and is started again and again" if container.state == "restarting" else ""

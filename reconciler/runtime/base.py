@@ -6,13 +6,13 @@ import socket
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from reconciler.host.engine import Engine
 from reconciler.host.job import Job
 from reconciler.plan.states import Observed
 from reconciler.spec.hosts import LOCAL
-from reconciler.spec.models import App
+from reconciler.spec.models import App, Health
 from reconciler.values import frozen
 
 if TYPE_CHECKING:
@@ -107,6 +107,15 @@ class Instance(Protocol):
 
     def listening(self) -> tuple[tuple[str, int], ...]:
         """`(address, tcp port)` of every listening socket inside; empty when that can't be seen."""
+
+
+@runtime_checkable
+class SelfChecking(Protocol):
+    """An instance that stands for several, of which its runtime itself says when all work."""
+
+    def verify(self, health: Health, job: Job) -> str:
+        """Wait until it works, and return how that was seen. Raises `HealthError` with the reason,
+        `EngineUnavailable`, or the job's `Stopped`."""
 
 
 @frozen
