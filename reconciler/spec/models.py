@@ -73,6 +73,7 @@ from reconciler.spec.sources import (
     Value,
 )
 from reconciler.spec.swarm import Swarm
+from reconciler.spec.swarm_rules import swarm_rules
 
 __all__ = [
     "App",
@@ -301,6 +302,9 @@ def _place_rules(app: App) -> Iterator[Rule]:
             yield "host", f"{name} is there {times} times"
     if app.swarm and app.runtime != "swarm":
         yield "swarm", "these settings are for an app with `runtime: swarm`"
+    if app.runtime == "swarm":
+        yield from swarm_rules(app)
+        return
     if app.host == (LOCAL,):
         return
     if any(parse_volume(text).is_here for text in app.volumes):
@@ -316,7 +320,7 @@ def _rollout_rules(app: App) -> Iterator[Rule]:
     if strategy == "canary" and (app.expose is None or app.expose.http is None):
         yield "rollout", "'canary' splits HTTP requests, for which the app needs expose.http"
     shared = "ports" if app.ports else "networks" if "host" in app.networks else ""
-    if not shared:
+    if not shared or app.runtime == "swarm":
         return
     hint = "reach it through `expose` instead"
     if strategy in ("blue-green", "canary"):

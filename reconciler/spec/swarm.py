@@ -2,12 +2,17 @@
 
 # No `from __future__ import annotations`: annotations are read when the class is made.
 
+import re
+from collections.abc import Iterator
 from typing import Literal
 
-from reconciler.spec.declare import Section, about, section
+from reconciler.spec.declare import Rule, Section, about, section
 from reconciler.spec.fields import Count, Duration, Grace, Line, Percent, SecretId
 from reconciler.spec.sections import Resources
 from reconciler.spec.sources import Ref
+
+_LABEL = r"(?:node|engine)\.labels\.[\w./-]+"
+_CONSTRAINT = rf"(?:node\.(?:id|hostname|role|ip|platform\.(?:os|arch))|{_LABEL})\s*[!=]=\s*\S.*"
 
 
 @section
@@ -63,3 +68,18 @@ class Swarm(Section):
         {"database_password": {"env": "DATABASE_PASSWORD"}},
         default_factory=dict,
     )
+
+    def rules(self) -> Iterator[Rule]:
+        yield from super().rules()
+        for constraint in self.constraints:
+            if not re.fullmatch(_CONSTRAINT, constraint):
+                yield (
+                    "constraints",
+                    f"{constraint!r} is no constraint",
+                    "such as node.role == worker",
+                )
+        for label in self.spread:
+            if not re.fullmatch(_LABEL, label):
+                yield "spread", f"{label!r} is no label of nodes", "such as node.labels.zone"
+        if self.reserve.pids is not None:
+            yield "reserve", "processes can't be reserved", "limit them in resources.pids"
