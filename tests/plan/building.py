@@ -38,6 +38,9 @@ BASE: dict[str, Any] = {
 }
 
 
+POLICY = ("prune", "allow_removals", "retry_now", "build_host")
+
+
 def _with_places(data: Mapping[str, Any]) -> dict[str, Any]:
     """`host` and `runtime` as the settings that they are."""
     values = dict(data)
@@ -69,7 +72,7 @@ def make_desired(data: Mapping[str, Any]) -> Desired:
     apps = {
         f"shop/{name}": desired_app(f"shop/{name}", app or {}) for name, app in data["apps"].items()
     }
-    policy = {key: data[key] for key in ("prune", "allow_removals", "retry_now") if key in data}
+    policy = {key: data[key] for key in POLICY if key in data}
     if "hosts" in data:
         policy["hosts"] = frozenset(data["hosts"])
     return Desired(project="shop", apps=apps, **policy)
