@@ -55,7 +55,8 @@ class Found:
     `instances`: the app's new containers, by place and the number of the replica. `holder`: a host
     whose engine has the image, empty for none. `lacking`: hosts that it has to be brought to.
     `reference`: the image as `repository@sha256:…` where a registry has it, and `auth` what that
-    registry asks the nodes of a Swarm for.
+    registry asks the nodes of a Swarm for. `columns`: what else the deployment's row shall say,
+    whether the stage that found it has anything to do or not.
     """
 
     image_id: str | None = None
@@ -63,6 +64,7 @@ class Found:
     lacking: tuple[str, ...] = ()
     reference: str = ""
     auth: Auth | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
     build_context: Path | None = None
     unchanged: str | None = None
     instances: dict[Copy, Instance] = field(default_factory=dict)

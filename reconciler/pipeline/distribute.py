@@ -54,7 +54,10 @@ def skip(context: Context) -> str:
     image_id = "" if reason else find_image(context)
     if not image_id:
         return reason
-    context.found.reference = _find_reference(context, image_id)
+    context.found.reference = reference = _find_reference(context, image_id)
+    row = context.tools.store.find_deployment(context.row.id)
+    if reference and row and not row.digest:  # known, whatever becomes of older deployments
+        context.found.columns = {"image": reference, "digest": reference.partition("@")[2]}
     if context.app.runtime == SWARM:
         return _skip_for_nodes(context)
     hosts = dict.fromkeys(host for _, host in context.station.here)
@@ -106,13 +109,8 @@ def run(context: Context) -> StageResult:
 
 
 def _result(context: Context, brought: Mapping[str, str]) -> StageResult:
-    """The digest is remembered, whatever becomes of older deployments."""
-    reference = context.found.reference
-    row = context.tools.store.find_deployment(context.row.id)
-    columns = {}
-    if reference and row and not row.digest:
-        columns = {"image": reference, "digest": reference.partition("@")[2]}
-    return StageResult(data={"reference": reference, "hosts": dict(brought)}, columns=columns)
+    data = {"reference": context.found.reference, "hosts": dict(brought)}
+    return StageResult(data=data, columns=context.found.columns)
 
 
 # -- by a registry ---------------------------------------------------------------------------

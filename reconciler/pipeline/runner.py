@@ -229,9 +229,9 @@ def _run_stage(context: Context, name: str, stage: ModuleType) -> None:
         reason: str = stage.skip(context)
         if reason:
             image = context.found.image_id  # from now on nobody removes it
-            result = StageResult(
-                "skipped", {"reason": reason}, {"image_id": image} if image else {}
-            )
+            columns = {"image_id": image} if image else {}
+            columns |= context.found.columns
+            result = StageResult("skipped", {"reason": reason}, columns)
             queue.end_stage(store, context.claim, name, result, clock())
             context.emit("stage", stage=name, status="skipped", seconds=0.0)
             return

@@ -20,6 +20,7 @@ from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import UsageError
 from reconciler.host.engine import Engine
+from reconciler.host.hosts import Hosts
 from reconciler.host.job import Job
 from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_RUN_HASH
 from reconciler.host.owner import current_owner
@@ -29,6 +30,7 @@ from reconciler.plan.hashes import build_hash, run_hash
 from reconciler.plan.states import Observed
 from reconciler.queue import Ending, StageResult
 from reconciler.runtime.base import InstanceState, Workload
+from reconciler.runtime.fleet import fleet_of
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.loader import load_spec
 from reconciler.spec.models import App
@@ -274,7 +276,9 @@ def test_schedule_asks_once_for_each_time(host: Host) -> None:
 def keep_to_retention(host: Host) -> None:
     """After the newest deployment, with an engine that has no images."""
     with FakeEngine(host.directory) as engine:
-        tools = replace(host.tools, engine=Engine(engine.url))
+        local = Engine(engine.url)
+        fleet = fleet_of(host.runtime, Hosts(local), host.directory)
+        tools = replace(host.tools, engine=local, runtime=fleet)
         cleanup.keep_to_retention(tools, host.tools.store.list_deployments("shop/api", 1)[0])
 
 
