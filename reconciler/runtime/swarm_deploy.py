@@ -31,7 +31,7 @@ from reconciler.runtime.swarm_api import SwarmApi
 from reconciler.runtime.swarm_checks import check_image, check_owner, check_ports, check_room
 from reconciler.runtime.swarm_crew import Service, labels_of
 from reconciler.runtime.swarm_drift import describe_drift, fingerprint
-from reconciler.runtime.swarm_instance import SwarmInstance
+from reconciler.runtime.swarm_instance import STUCK_SECONDS, SwarmInstance
 from reconciler.runtime.swarm_look import Watch, await_end, look
 from reconciler.runtime.swarm_means import SwarmMeans
 from reconciler.runtime.swarm_names import (
@@ -47,7 +47,6 @@ from reconciler.runtime.swarm_spec import make_service
 
 STARTING_SECONDS = 1.0
 """A task that is starting for so long has a process, and its health check is waited for."""
-UNPLACED_SECONDS = 5.0
 BACK_SECONDS = 120.0
 """Without any progress, while the old tasks come back."""
 _MOST_CONFLICTS = 20
@@ -132,7 +131,7 @@ class SwarmDeploy:
             if started or ended or service.deployment != workload.deployment:
                 identity = identify(service.id, workload.deployment)
                 return SwarmInstance(self._api, workload.app, identity, workload)
-            if any(_since(first, t.id, t.state, now, UNPLACED_SECONDS) for t in own):
+            if any(_since(first, t.id, t.state, now, STUCK_SECONDS) for t in own):
                 reason = why_waiting(service, workload.deployment)
                 raise DeployError(reason.what, app=workload.app, todo=reason.todo)
 

@@ -31,7 +31,8 @@ from reconciler.spec.scalars import seconds, share
 
 LAST_LINES = 10
 SLACK_SECONDS = 10.0
-UNPLACED_SECONDS = 5.0
+STUCK_SECONDS = 3.0
+"""So long, tasks for which there is no node, or that nobody starts again, may be just a moment."""
 _SHOWN_TASKS = 3
 
 
@@ -141,7 +142,7 @@ class _Verification:
     refused: str = ""
     said: str = ""
     progress: float = field(default_factory=time.monotonic)
-    unplaced: float | None = None
+    stuck: float | None = None
 
     def run(self) -> str:
         watch = Watch(self.api, service_of(self.instance.id), self.job)
@@ -179,7 +180,7 @@ class _Verification:
         failures = service.failures(self.deployment)
         if service.deployment != self.deployment:
             if failures and service.update.startswith("rollback"):
-                raise self.instance.error(service, failures[0], self.workload)
+                raise self._failure(service, failures[0])
             raise HealthError(
                 "the service was taken back to another deployment",
                 app=self.job.app,
@@ -189,9 +190,9 @@ class _Verification:
         tolerated = share(swarm_of(self.workload.spec).max_failure_ratio)
         most = max(CRASH_LOOP - 1, tolerated * service.count(self.deployment))
         if failures and (service.update == "paused" or len(failures) > most):
-            raise self.instance.error(service, failures[0], self.workload)
+            raise self._failure(service, failures[0])
         if service.update in ("paused", "rollback_paused"):
-            raise self.instance.waiting(service)
+            raise self._wait_error(service)
 
     def _is_done(self, service: Service) -> bool:
         serving = service.serving(self.deployment)
@@ -227,16 +228,30 @@ class _Verification:
     def _check_time(self, service: Service) -> None:
         """Each task that begins to run gives the next one its time."""
         now = time.monotonic()
-        unplaced = is_unplaced(service, self.deployment)
-        self.unplaced = (self.unplaced or now) if unplaced else None
-        if self.unplaced and now > self.unplaced + UNPLACED_SECONDS:
-            raise self.instance.waiting(service)
-        if now < self.progress + self._allowance():
-            return
+        self.stuck = (self.stuck or now) if self._is_stuck(service) else None
+        if self.stuck and now > self.stuck + STUCK_SECONDS:
+            failures = service.failures(self.deployment)
+            raise self._failure(service, failures[0]) if failures else self._wait_error(service)
         if self.refused and len(self.seen) == service.count(self.deployment):
-            what = f"not healthy within {self.health.timeout}: {self.refused}"
-            raise HealthError(what, app=self.job.app, todo="Correct the port or path in `health`.")
-        raise self.instance.waiting(service)
+            if now > self.progress + seconds(self.health.timeout):
+                what = f"not healthy within {self.health.timeout}: {self.refused}"
+                todo = "Correct the port or path in `health`, or what the app answers."
+                raise HealthError(what, app=self.job.app, todo=todo)
+        elif now > self.progress + self._allowance():
+            raise self._wait_error(service)
+
+    def _is_stuck(self, service: Service) -> bool:
+        """The Swarm does nothing that would help."""
+        coming = any(task.coming for task in service.of(self.deployment))
+        missing = len(service.serving(self.deployment)) < service.count(self.deployment)
+        idle = missing and not coming and service.update not in UNDERWAY
+        return idle or is_unplaced(service, self.deployment)
+
+    def _failure(self, service: Service, task: SwarmTask) -> HealthError:
+        return self.instance.error(service, task, self.workload)
+
+    def _wait_error(self, service: Service) -> HealthError:
+        return self.instance.waiting(service)
 
     def _allowance(self) -> float:
         """From one sign of progress to the next."""

@@ -33,11 +33,11 @@ class Reason:
 def why_failed(service: Service, task: SwarmTask, workload: Workload) -> Reason:
     """Of one task that ended by itself, or that a node refused."""
     where = f" on {service.node_name(task.node)}" if task.node else ""
-    if code := _EXIT.search(task.error):
-        return Reason(f"a task{where} exited with code {code[1]}", _LAST_WORDS)
     if _UNHEALTHY.search(task.error):
         todo = "Correct the app or its check, or raise health.timeout."
         return Reason(f"a task{where} never passed its health check", todo)
+    if code := _EXIT.search(task.error):
+        return Reason(f"a task{where} exited with code {code[1]}", _LAST_WORDS)
     if _NO_IMAGE.search(task.error):
         return Reason(*_no_image(task, where), never_ran=True)
     if not task.error:

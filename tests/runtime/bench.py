@@ -254,3 +254,16 @@ def make_double(api: DockerApi, name: str, labels: dict[str, str] | None = None)
     body = {"Name": name, "Driver": "bridge", "Labels": ours if labels is None else labels}
     with suppress(Refused):
         api._send("POST", "/networks/create", body=body)
+
+
+@contextmanager
+def open_swarm_bench(swarm: Swarm, base_dir: Path) -> Iterator[SwarmBench]:
+    """A bench on the session's Swarm, with a project of its own."""
+    light = Engine(swarm.manager.url)
+    project = f"t{secrets.token_hex(4)}"
+    try:
+        yield SwarmBench(SwarmRuntime(light, base_dir / "state"), project, base_dir, swarm)
+    finally:
+        light.close()
+        swarm.repair()
+        swarm.discard(project)

@@ -1,13 +1,11 @@
 """What the tests of runtimes share: a bench for each runtime."""
 
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reconciler.host.engine import Engine
-from reconciler.runtime.swarm import SwarmRuntime
 from reconciler.testing import FakeRuntime
 from tests.runtime.bench import (
     Bench,
@@ -16,6 +14,7 @@ from tests.runtime.bench import (
     SwarmBench,
     open_docker_bench,
     open_ssh_bench,
+    open_swarm_bench,
 )
 from tests.support.engine import PrivateEngine
 from tests.support.sshd import SshHost
@@ -41,11 +40,15 @@ def ssh_bench(ssh_host: SshHost, engine_by_ssh: Engine, tmp_path: Path) -> Itera
 
 @pytest.fixture
 def swarm_bench(swarm: Swarm, tmp_path: Path) -> Iterator[SwarmBench]:
-    light = Engine(swarm.manager.url)
-    project = f"t{secrets.token_hex(4)}"
-    yield SwarmBench(SwarmRuntime(light, tmp_path / "state"), project, tmp_path, swarm)
-    light.close()
-    swarm.discard(project)
+    with open_swarm_bench(swarm, tmp_path) as bench:
+        yield bench
+
+
+@pytest.fixture
+def lonely_swarm_bench(broken_swarm: Swarm, tmp_path: Path) -> Iterator[SwarmBench]:
+    """On a Swarm that may be broken meanwhile."""
+    with open_swarm_bench(broken_swarm, tmp_path) as bench:
+        yield bench
 
 
 @pytest.fixture(params=["fake", "docker", "ssh", "swarm"])

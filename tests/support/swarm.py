@@ -108,11 +108,15 @@ class Swarm:
         with self.lock.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-            for node in self.nodes:
-                self.mend(node)
-                if not node.is_ready():
-                    node.start()
-            self.await_all()
+            self.repair()
+
+    def repair(self) -> None:
+        """Bring back all nodes and their links."""
+        for node in self.nodes:
+            self.mend(node)
+        with ThreadPoolExecutor(NODES) as pool:
+            list(pool.map(_start, self.nodes))
+        self.await_all()
 
     @contextmanager
     def shared(self) -> Iterator[None]:
@@ -170,6 +174,11 @@ class Swarm:
 
 def _spec_name(entry: Any) -> str:
     return str(entry["Spec"]["Name"])
+
+
+def _start(node: Node) -> None:
+    if not node.is_ready():
+        node.start()
 
 
 # Making it
