@@ -6,7 +6,7 @@ import json
 import math
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,10 +25,14 @@ from reconciler.state.store import Store
 _parse = json.JSONDecoder().decode
 """As `json.loads`, which is called so often here that its own overhead counts."""
 
-_SERVING = """
-SELECT apps.*, d.id AS deployment, d.target, d.facts, d.image_id, d.container
+_APPS = """
+SELECT apps.*, d.seq
 FROM apps LEFT JOIN deployments d ON d.id = apps.serving AND apps.serving != ''
 WHERE apps.app >= ? AND apps.app < ?
+"""
+_SERVED = """
+SELECT seq, id, target, facts, image_id, container
+FROM deployments WHERE seq IN (SELECT value FROM json_each(?))
 """
 
 
@@ -48,7 +52,8 @@ def read_recorded(
         images = _images(connection, span)
         heals = _heals(connection, span, heals_since)
         built = _built(connection, scheduled)
-        rows = connection.execute(_SERVING, span).fetchall()
+        rows = connection.execute(_APPS, span).fetchall()
+        serving = _serving(store, rows)
     finally:
         connection.execute("COMMIT")
     names = {row["app"] for row in rows} | in_flight.keys() | failures.keys() | images.keys()
@@ -57,7 +62,7 @@ def read_recorded(
         {
             name: RecordedApp(
                 app=name,
-                serving=_serving(known.get(name)),
+                serving=serving.get(name),
                 failures=failures.get(name, {}),
                 in_flight=tuple(in_flight.get(name, ())),
                 hold=_hold(known.get(name)),
@@ -72,20 +77,42 @@ def read_recorded(
     )
 
 
-def _serving(row: sqlite3.Row | None) -> Serving | None:
-    if row is None or row["deployment"] is None:
-        return None
+def _serving(store: Store, rows: Sequence[sqlite3.Row]) -> dict[str, Serving]:
+    """What serves of each app. A deployment that has ended never changes, so what was read of it
+    before is still right, unless its app's row says something else now.
+    """
+    said = {
+        row["app"]: (row["seq"], *(row[name] for name in _SAID))
+        for row in rows
+        if row["seq"] is not None
+    }
+    known = {app: one for app, one in store.served.items() if said.get(app) == one[0]}
+    fresh = {said[app][0]: app for app in said.keys() - known.keys()}
+    if fresh:
+        for row in store.connection.execute(_SERVED, (json.dumps(list(fresh)),)):
+            app = fresh[row["seq"]]
+            known[app] = (said[app], _make_serving(row, *said[app][1:]))
+    store.served = known
+    return {app: serving for app, (_, serving) in known.items()}
+
+
+_SAID = ("revision", "resolved", "settings", "pushed_to")
+
+
+def _make_serving(
+    row: sqlite3.Row, revision: str, resolved: str, settings: str, pushed_to: str
+) -> Serving:
     facts = _parse(row["facts"])
     return Serving(
-        deployment=row["deployment"],
+        deployment=row["id"],
         target=row["target"],
-        revision=row["revision"],
-        resolved=row["resolved"],
+        revision=revision,
+        resolved=resolved,
         build=facts.get("build", {}),
         run=facts.get("run", {}),
-        settings=_parse(row["settings"]),
+        settings=_parse(settings),
         image_id=row["image_id"],
-        pushed_to=row["pushed_to"],
+        pushed_to=pushed_to,
         container=row["container"],
     )
 

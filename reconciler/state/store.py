@@ -9,13 +9,17 @@ import shutil
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from reconciler.errors import DiskFull, Locked, ReconcilerError
 from reconciler.events import Event
 from reconciler.state.records import AppRow, Deployment, Stage
+
+if TYPE_CHECKING:
+    from reconciler.plan.states import Serving
 
 BUSY_SECONDS = 15
 LEAST_FREE_BYTES = 1 << 17
@@ -32,6 +36,8 @@ class Store:
         self._local = threading.local()
         self._lock = threading.Lock()
         self._key = b""
+        self.served: Mapping[str, tuple[tuple[Any, ...], Serving]] = {}
+        """By app what serves, and what its row said of it: `recorded` read it last."""
         self._opened: weakref.WeakSet[_Opened] = weakref.WeakSet()
         with _state_errors(directory):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,14 @@ from reconciler.engine.documents import status_document
 from reconciler.errors import LeaseLost, Locked
 from reconciler.host.owner import current_owner, describe_process, is_alive
 from reconciler.queue import Ending, StageResult
-from reconciler.state.apps import FailedTry, HoldRow, set_hold
+from reconciler.state.apps import (
+    FailedTry,
+    HoldRow,
+    Version,
+    record_version,
+    rename_app,
+    set_hold,
+)
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Request
 from reconciler.state.store import Store
@@ -202,6 +210,26 @@ def test_finish_succeeded_serves(store: Store) -> None:
     app = store.find_app("shop/api")
     assert app is not None
     assert app.status == "done"
+
+
+def test_recorded_again_is_what_was_read_until_its_row_changes(store: Store) -> None:
+    queue.put(store, request(), 1.0)
+    claim = queue.claim(store, OWNER, 2.0)
+    assert claim is not None
+    queue.finish(store, claim, Ending("succeeded"), 3.0)
+    first = read_recorded(store, "shop").apps["shop/api"].serving
+    assert first is not None
+    assert read_recorded(store, "shop").apps["shop/api"].serving is first
+    with store.transaction() as connection:
+        record_version(connection, "shop/api", Version("main", "b" * 40, {"title": "API"}))
+    moved = read_recorded(store, "shop").apps["shop/api"].serving
+    assert moved == replace(first, revision="main", resolved="b" * 40, settings={"title": "API"})
+    with store.transaction() as connection:
+        rename_app(connection, "shop/api", "shop/web")
+    assert read_recorded(store, "shop").apps["shop/web"].serving == moved
+    with store.transaction() as connection:
+        connection.execute("UPDATE apps SET serving = ''")
+    assert read_recorded(store, "shop").apps["shop/web"].serving is None
 
 
 def test_finish_failed_counts_tries_of_one_target(store: Store) -> None:
