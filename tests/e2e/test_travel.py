@@ -49,8 +49,12 @@ def deploy(shop: Shop, **fields: Any) -> dict[str, Any]:
     return shop.history()[0]
 
 
+def running_on(remote: PrivateEngine, shop: Shop) -> list[Any]:
+    return remote.containers(f"reconciler.app={shop.project}/api", running_only=True)
+
+
 def running(remote: PrivateEngine, shop: Shop) -> Any:
-    (one,) = remote.containers(f"reconciler.app={shop.project}/api", running_only=True)
+    (one,) = running_on(remote, shop)
     return one
 
 
@@ -90,6 +94,15 @@ def test_without_a_registry_it_is_sent_once_and_then_needs_no_builder(
         (action,) = shop.plan()["actions"]
         assert action["action"] == "block"
         assert "build host builder is away" in action["cause"]
+        (told,) = shop.ask("gc")["kept"]
+        assert told.startswith("what is on builder: ")
+    assert len(carried(builder)) == 1
+
+    # Back where it is built, nothing of it stays behind.
+    shop.app()
+    shop.apply()
+    assert shop.answer() == "two"
+    assert running_on(remote, shop) == images(remote, shop) == []
     assert len(carried(builder)) == 1
 
 
