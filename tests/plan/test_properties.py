@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.plan.actions import CHANGING, DEPLOYING, Plan
+from reconciler.plan.actions import CHANGING, DEPLOYING, Action, Plan
 from reconciler.plan.hashes import run_hash, target_hash
+from reconciler.plan.places import places_of
 from reconciler.plan.planner import make_plan
 from reconciler.plan.states import (
     Container,
@@ -20,6 +23,7 @@ from reconciler.plan.states import (
     InFlight,
     Note,
     Observed,
+    Place,
     Recorded,
     RecordedApp,
     Serving,
@@ -35,6 +39,8 @@ NAMES = ("shop/api", "shop/db", "shop/web", "shop/worker")
 names = st.sampled_from(NAMES)
 trees = st.sampled_from(["tree-1", "tree-2", "tree-3"])
 facts = st.dictionaries(st.sampled_from(["env.A", "env.B", "ports"]), st.sampled_from("xy"))
+HOSTS = ("local", "web1", "web2")
+places = st.sampled_from([(), (), ("web1",), ("web2",), ("web1", "web2"), ("local", "web1")])
 moments = st.sampled_from([None, NOW.replace(hour=11), NOW.replace(hour=13)])
 notes = st.builds(
     Note, flaps=st.integers(0, 3), flaps_until=moments, cause=st.sampled_from(["", "broken"])
@@ -52,6 +58,12 @@ windows = st.sampled_from(
 )
 schedules = st.sampled_from([None, Schedule(cron="0 4 * * *"), Schedule(cron="0 4 1 * *")])
 times = st.sampled_from([NOW - timedelta(seconds=s) for s in (1, 30, 60, 90, 200, 299, 400)])
+
+
+@st.composite
+def settings_of(draw: st.DrawFn) -> dict[str, str]:
+    hosts = draw(places)
+    return {**draw(facts), **({"host": json.dumps(hosts)} if hosts else {})}
 
 
 @st.composite
@@ -76,7 +88,7 @@ def desired_apps(draw: st.DrawFn, name: str) -> DesiredApp:
         resolved=draw(st.sampled_from(["a" * 40, "b" * 40])),
         build={"source..": tree},
         run=draw(facts),
-        settings=draw(facts),
+        settings=draw(settings_of()),
         push_to=draw(push_targets),
         suspended=draw(st.booleans()),
     )
@@ -93,7 +105,7 @@ def recorded_apps(draw: st.DrawFn, name: str, desired: DesiredApp | None) -> Rec
         "a" * 40,
         build,
         run,
-        draw(facts),
+        draw(settings_of()),
         IMAGE,
         draw(push_targets),
         "c",
@@ -133,6 +145,7 @@ def worlds(draw: st.DrawFn) -> tuple[Desired, Recorded, Observed]:
         state=st.sampled_from(["running", "exited", "created", "restarting"]),
         image_id=st.just(IMAGE),
         health=st.sampled_from(["", "healthy", "unhealthy"]),
+        host=st.sampled_from(HOSTS),
     )
     labels = st.sampled_from([*NAMES, *(f"{name}-old" for name in NAMES)])
     observed = {
@@ -141,8 +154,17 @@ def worlds(draw: st.DrawFn) -> tuple[Desired, Recorded, Observed]:
     }
     for name in draw(st.sets(names)):
         recorded[f"{name}-old"] = draw(recorded_apps(f"{name}-old", desired.get(name)))
-    policy = {"prune": draw(st.booleans()), "allow_removals": draw(st.sampled_from([None, 1, 9]))}
-    return Desired("shop", desired, **policy), Recorded(recorded), Observed(observed)
+    policy = {
+        "prune": draw(st.booleans()),
+        "allow_removals": draw(st.sampled_from([None, 1, 9])),
+        "hosts": draw(st.sampled_from([frozenset(HOSTS), frozenset({"local", "web1"})])),
+    }
+    away = {("docker", host): "away" for host in draw(st.sets(st.sampled_from(HOSTS), max_size=2))}
+    seen = {
+        name: tuple(one for one in found if one.place not in away)
+        for name, found in observed.items()
+    }
+    return Desired("shop", desired, **policy), Recorded(recorded), Observed(seen, away)
 
 
 def apply_plan(
@@ -165,17 +187,33 @@ def apply_plan(
             seen[action.app] = tuple(c for c in seen[action.app] if c.id not in action.containers)
         elif action.kind == "heal":
             assert known.serving
-            seen[action.app] = (_container(action.app, known.serving),)
-        elif action.kind in ("deploy", "restart", "push", "record"):
+            seen[action.app] = _swapped(seen.get(action.app, ()), action, known.serving, ())
+        elif action.kind in ("deploy", "restart", "move", "push", "record"):
             serving = _serving(desired.apps[action.app], known.serving, action.kind)
             apps[action.app] = replace(known, serving=serving)
-            if action.kind in ("deploy", "restart"):
-                seen[action.app] = (_container(action.app, serving),)
+            if action.kind in ("deploy", "restart", "move"):
+                left = places_of(known.serving.settings).all if known.serving else ()
+                seen[action.app] = _swapped(seen.get(action.app, ()), action, serving, left)
         elif action.kind == "redeploy":
             apps[action.app] = replace(known, built_at=NOW)
     for name, note in plan.notes.items():
         apps[name] = replace(apps.get(name, RecordedApp(name)), note=note)
-    return Recorded(apps), Observed(seen)
+    return Recorded(apps), Observed(seen, observed.away)
+
+
+def _swapped(
+    found: Sequence[Container], action: Action, serving: Serving, left: Sequence[Place]
+) -> tuple[Container, ...]:
+    """New ones where the action works, or where one is missing; what is elsewhere stays, unless
+    that was left."""
+    here = action.places or places_of(serving.settings).all
+    works = {
+        one.place: one
+        for one in found
+        if action.replicas and one.deployment == "dep-serving" and one.state == "running"
+    }
+    new = [works.get(place) or _container(action.app, serving, place) for place in here]
+    return (*new, *(one for one in found if one.place not in (*here, *left)))
 
 
 def _serving(app: DesiredApp, old: Serving | None, kind: str) -> Serving:
@@ -186,15 +224,17 @@ def _serving(app: DesiredApp, old: Serving | None, kind: str) -> Serving:
     )  # fmt: skip
 
 
-def _container(name: str, serving: Serving) -> Container:
+def _container(name: str, serving: Serving, place: Place) -> Container:
     return Container(
-        name, "c", "x", "dep-serving", "running", IMAGE, run_hash=run_hash(IMAGE, serving.run)
-    )
+        name, f"c-{place[1]}", "x", "dep-serving", "running", IMAGE,
+        run_hash=run_hash(IMAGE, serving.run), host=place[1],
+    )  # fmt: skip
 
 
 def _calm(world: tuple[Desired, Recorded, Observed]) -> tuple[Desired, Recorded, Observed]:
-    """Without what holds an app back: then a plan must reach the spec."""
+    """Without what holds an app back, and all hosts there: then a plan must reach the spec."""
     desired, recorded, observed = world
+    observed = Observed(observed.apps)
     apps = {
         name: replace(app, suspended=False, windows=(), trouble=None)
         for name, app in desired.apps.items()
@@ -212,7 +252,7 @@ def test_plan_input_order_does_not_matter(world: tuple[Desired, Recorded, Observ
     turned = (
         replace(desired, apps=dict(reversed(desired.apps.items()))),
         Recorded(dict(reversed(recorded.apps.items()))),
-        Observed(dict(reversed(observed.apps.items()))),
+        Observed(dict(reversed(observed.apps.items())), observed.away),
     )
     assert make_plan(*turned, NOW) == make_plan(desired, recorded, observed, NOW)
 
@@ -253,21 +293,54 @@ def test_plan_one_deployment_for_each_app(world: tuple[Desired, Recorded, Observ
 def test_plan_applied_reaches_the_spec(world: tuple[Desired, Recorded, Observed]) -> None:
     desired, recorded, observed = _calm(world)
     # A restart, then a push, then leftovers; and one link of the dependencies after the other.
-    for _ in range(3 + len(desired.apps)):
+    for _ in range(4 + len(desired.apps)):
         plan = make_plan(desired, recorded, observed, NOW)
         recorded, observed = apply_plan(plan, desired, recorded, observed)
     for name, app in desired.apps.items():
         serving = recorded.apps[name].serving
         assert serving is not None
         assert (serving.build, serving.run, serving.resolved) == (app.build, app.run, app.resolved)
-        assert [c.state for c in observed.apps[name] if c.deployment == "dep-serving"] == [
-            "running"
-        ]
+        found = [c.place for c in observed.apps[name] if c.deployment == "dep-serving"]
+        assert sorted(found) == sorted(places_of(app.settings).all)
     assert not [
         action
         for action in make_plan(desired, recorded, observed, NOW).actions
         if action.kind in CHANGING or action.kind in ("record", "wait")
     ]
+
+
+@few
+@given(worlds())
+def test_plan_does_nothing_on_a_host_that_is_away(
+    world: tuple[Desired, Recorded, Observed],
+) -> None:
+    desired, recorded, observed = world
+    for action in make_plan(*world, NOW).actions:
+        app, known = desired.apps.get(action.app), recorded.apps.get(action.app)
+        touched: tuple[Place, ...] = ()
+        if action.kind == "heal" and known and known.serving:
+            touched = action.places or places_of(known.serving.settings).all
+        elif action.kind == "remove" and known and known.serving:
+            served = places_of(known.serving.settings).all
+            touched = tuple(place for place in served if place[1] in desired.hosts)
+        elif action.kind in CHANGING and app:
+            touched = places_of(app.settings).all
+        assert action.kind == "clean" or observed.away.keys().isdisjoint(touched)
+
+
+@few
+@given(worlds())
+def test_plan_for_one_host_does_not_depend_on_others(
+    world: tuple[Desired, Recorded, Observed],
+) -> None:
+    desired, recorded, observed = world
+    alone = {name: replace(app, depends_on=()) for name, app in desired.apps.items()}
+    desired = replace(desired, apps=alone)
+    away = {("docker", "elsewhere"): "away"}
+    assert (
+        make_plan(desired, recorded, Observed(observed.apps), NOW).actions
+        == make_plan(desired, recorded, Observed(observed.apps, away), NOW).actions
+    )
 
 
 @few
