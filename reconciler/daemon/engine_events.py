@@ -102,6 +102,8 @@ class _Listener:
 
     def __init__(self, events: EngineEvents, name: str, *, swarm: bool) -> None:
         self.swarm = swarm
+        self.attempts = 0
+        """How many connections it has tried."""
         self._name = name
         self._hosts = events._hosts
         self._ask = events._ask
@@ -147,6 +149,7 @@ class _Listener:
         self._opened_at, self._connection = None, Job()
         if self._ended.is_set():
             return 0.0
+        self.attempts += 1
         try:
             engine = self._hosts.engine(self._name)
             self._is_here = engine.access.is_here
@@ -171,7 +174,10 @@ class _Listener:
     def _fails(self, error: Exception) -> None:
         if not isinstance(error, EngineUnavailable):
             error = self._hosts.engine(self._name).unavailable(str(error))
+        news = not self._hosts.is_away(self._name)
         self._hosts.failed(self._name, error)
+        if news:
+            self._ask(Wish(f"host {self._name} is away"))  # its apps wait, and should say so
         said = f"host {self._name} is away" if self._about else "can't hear the engine"
         self._reports.begin("engine", f"{said}: {error}", about=self._about)
 

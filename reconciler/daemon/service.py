@@ -258,6 +258,7 @@ class Daemon:
     def _loaded(self, loaded: LoadedSpec) -> None:
         self._pool.concurrency = loaded.spec.concurrency
         if not self._events.follows:
+            self.tools.learn(loaded)
             self._events.follow(places_in(loaded))
         if self.configuration.files:
             self._files.watch(watched_of(loaded, self._settings.state_dir))

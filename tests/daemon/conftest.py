@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from unittest import mock
 
@@ -21,9 +22,12 @@ from reconciler.engine.kept import KeptConfiguration, Ledger
 from reconciler.engine.reconcile import Pass
 from reconciler.engine.wiring import open_tools
 from reconciler.host.secrets import Redactor
+from reconciler.pipeline.tools import Tools
+from reconciler.runtime.fleet import Fleet
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.testing import FakeRuntime
 from tests.support.fake_engine import FakeEngine
+from tests.support.machines import Listening
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -67,9 +71,11 @@ class Yard:
         self.daemon.ask(Wish("edited"))
 
 
-def write_spec(apps: dict[str, str], **top: Any) -> str:
-    """A spec whose apps say something each, in the YAML that JSON is: it is quick to write."""
-    """A spec whose apps say something each, in the YAML that JSON is: it is quick to write."""
+def write_spec(
+    apps: dict[str, str], at: Mapping[str, Sequence[str]] = MappingProxyType({}), **top: Any
+) -> str:
+    """A spec whose apps say something each, in the YAML that JSON is: it is quick to write. `at`:
+    the hosts of apps that aren't on the local one."""
     section = {
         "source": {"image": "127.0.0.1:1/shop/app"},
         "revision": DIGEST,
@@ -81,14 +87,20 @@ def write_spec(apps: dict[str, str], **top: Any) -> str:
         "project": "shop",
         "concurrency": 8,
         **top,
-        "apps": {name: {**section, "env": {"SAYS": says}} for name, says in apps.items()},
+        "apps": {
+            name: {**section, "env": {"SAYS": says}, **({"host": at[name]} if name in at else {})}
+            for name, says in apps.items()
+        },
     }
     return json.dumps(document, indent=1)
 
 
 @contextmanager
-def yard(text: str, **policy: Any) -> Iterator[Yard]:
-    """A daemon that runs for the block."""
+def yard(
+    text: str, machines: Mapping[str, Listening] | None = None, **policy: Any
+) -> Iterator[Yard]:
+    """A daemon that runs for the block. `machines`: hosts with runtimes of their own; there is no
+    local engine then, unless one is named so."""
     with tempfile.TemporaryDirectory(prefix="yard-") as name:
         directory = Path(name)
         spec, state = directory / "apps.yaml", directory / "state"
@@ -97,9 +109,12 @@ def yard(text: str, **policy: Any) -> Iterator[Yard]:
         listener = make_listener("text", log, Redactor())
         with (
             FakeEngine(directory) as engine,
-            mock.patch.dict("os.environ", DOCKER_HOST=engine.url),
-            open_tools(state, listener.listen, runtime=runtime) as tools,
+            mock.patch.dict(
+                "os.environ", DOCKER_HOST="unix:///nowhere" if machines else engine.url
+            ),
+            open_tools(state, listener.listen, runtime=runtime) as opened,
         ):
+            tools = replace(opened, runtime=_fleet(opened, machines)) if machines else opened
             kept = KeptConfiguration(
                 ConfigFile(spec, state), Ledger(tools.store, tools.clock, listener.listen)
             )
@@ -111,3 +126,10 @@ def yard(text: str, **policy: Any) -> Iterator[Yard]:
             finally:
                 assert daemon.stop(9.0)
         listener.close()
+
+
+def _fleet(tools: Tools, machines: Mapping[str, Listening]) -> Fleet:
+    def make(_engine: object, _directory: object, host: str) -> Listening:
+        return machines[host]
+
+    return Fleet(tools.hosts, tools.store.directory, {"docker": make})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -21,33 +20,9 @@ from reconciler.runtime.base import Instance, Workload
 from reconciler.runtime.fleet import Fleet, Spread, Station
 from reconciler.spec.hosts import Host
 from reconciler.spec.models import App, FileRef, ImageSource
-from reconciler.testing import FakeRuntime
+from tests.support.machines import AWAY, Machine
 
 NAMES = ("web1", "web2", "web3")
-AWAY = "no route to it"
-
-
-class Machine(FakeRuntime):
-    """A runtime that may be away; `asked` counts its list calls."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__()
-        self._numbers = itertools.count(1000 * number)  # no two containers have one id
-        self.away = False
-        self.asked = 0
-        self.beside: threading.Barrier | None = None
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("observe", "deploy", "settle", "revert", "remove", "running") and self.away:
-            self.asked += 1
-            raise EngineUnavailable(AWAY)
-        return super().__getattribute__(name)
-
-    def observe(self, project: str) -> Any:
-        self.asked += 1
-        if self.beside:
-            self.beside.wait(10)
-        return super().observe(project)
 
 
 @dataclass
@@ -59,7 +34,7 @@ class World:
     log: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.machines = {name: Machine(i) for i, name in enumerate(("local", *NAMES))}
+        self.machines = {name: Machine() for name in ("local", *NAMES)}
         self.hosts = Hosts(Engine("unix:///nowhere"), clock=lambda: self.now[0])
         sections = {name: Host(docker=f"unix:///{name}") for name in NAMES}
         self.hosts.learn(sections, self.directory)
@@ -94,7 +69,7 @@ class World:
     def shown(self) -> dict[str, list[str]]:
         """Deployments that run, by host."""
         return {
-            name: [c.workload.deployment for c in machine.containers.values()]
+            name: machine.deployments()
             for name, machine in self.machines.items()
             if machine.containers
         }

@@ -51,6 +51,7 @@ class FakeEngine(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
     """Listens on a socket below `directory`; `url` is what `DOCKER_HOST` has to be."""
 
     daemon_threads = True
+    request_queue_size = 256
 
     def __init__(self, directory: Path) -> None:
         self.ended = threading.Event()
