@@ -66,7 +66,7 @@ apps:
     ports: ["127.0.0.1:$port:8000"]
     health:
       http: {port: 8000, path: /}
-      timeout: 10s
+      timeout: 5s
 YAML
 show cat "$RECONCILE_FILE"
 

@@ -19,59 +19,94 @@ Without root: pytest -m 'not engine', in a virtualenv with pip install -c constr
 
 unset PYTHONDONTWRITEBYTECODE PYTHONPATH
 failed=()
-child=
+times=()
+declare -A begun=()
+set -m # every part is a process group, which can be ended as a whole
 
 stop() {
-    if [ -n "$child" ]; then
-        kill -TERM "$child" 2>/dev/null || true
-        wait "$child" || true
-    fi
+    local child
+    trap '' INT TERM HUP
+    for child in "${begun[@]}"; do kill -TERM -- "-$child" 2>/dev/null || true; done
+    for child in "${begun[@]}"; do wait "$child" || true; done
     exit "$1"
 }
 
-# run COMMAND…: in the background, as a shell handles signals between commands only.
-run() {
+# log_of NAME: where a part writes that runs beside others.
+log_of() { printf '%s/%s.log' "$PYTEST_DEBUG_TEMPROOT" "${1// /-}"; }
+
+# begin NAME COMMAND…: run it in the background, as a shell handles signals between commands
+# only. Then `finish NAME`, which shows what it has said when it was begun with its output in
+# `log_of NAME`, and remembers whether it failed.
+begin() {
+    timed "$@" </dev/null &
+    begun[$1]=$!
+}
+
+finish() {
     local code=0
-    "$@" &
-    child=$!
-    wait $child || code=$?
-    child=
+    wait "${begun[$1]}" || code=$?
+    unset "begun[$1]"
+    cat "$(log_of "$1")" 2>/dev/null || true
+    if [ $code != 0 ]; then failed+=("$1"); fi
+    times+=("$1 $(cat "$(log_of "$1").seconds") s")
+}
+
+timed() {
+    local name=$1 code=0 start=$SECONDS
+    trap : INT TERM HUP # it ends when its command has ended, in order
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" || code=$?
+    printf '== %s: %s, %d s\n' "$name" "$([ $code = 0 ] && echo ok || echo FAILED)" $((SECONDS - start))
+    echo $((SECONDS - start)) >"$(log_of "$name").seconds"
     return $code
 }
 
-# step NAME COMMAND…: run it, say how long it took, remember whether it failed.
+# step NAME COMMAND…: one part, to its end.
 step() {
-    local name=$1 code=0 start=$EPOCHREALTIME
-    shift
-    printf '\n== %s\n' "$name"
-    run "$@" || code=$?
-    if [ $code != 0 ]; then failed+=("$name"); fi
-    awk -v a="$start" -v b="$EPOCHREALTIME" -v n="$name" -v c=$code \
-        'BEGIN { printf "== %s: %s, %.1f s\n", n, c ? "FAILED" : "ok", b - a }'
+    begin "$@"
+    finish "$1"
 }
 
-# last NAME COMMAND…: a step whose own lines are the last ones.
+# last NAME COMMAND…: a part whose own lines are the last ones.
 last() {
-    if [ ${#failed[@]} != 0 ]; then printf '\nFAILED: %s\n' "${failed[*]}"; fi
+    printf '\n== so far: %s\n' "$(printf '%s, ' "${times[@]}" | sed 's/, $//')"
+    if [ ${#failed[@]} != 0 ]; then printf 'FAILED: %s\n' "${failed[*]}"; fi
     printf '\n== %s\n' "$1"
-    run "${@:2}" || failed+=("$1")
+    "${@:2}" </dev/null &
+    begun[$1]=$!
+    wait $! || failed+=("$1")
+    unset "begun[$1]"
 }
 
 prepare() {
     ensure_packages dockerd:docker.io docker:docker.io iptables docker-registry \
-        busybox:busybox-static systemd-analyze:systemd ip:iproute2 nsenter:util-linux ssh:openssh-client sshd:openssh-server openssl haproxy curl
+        busybox:busybox-static systemd-analyze:systemd ip:iproute2 nsenter:util-linux \
+        ssh:openssh-client sshd:openssh-server openssl haproxy curl
     case " $* " in *' --long '*) ensure_packages debootstrap ;; esac
     ensure_venv dev
 }
 
+checks() {
+    local code=0
+    ruff format --check . || code=1
+    ruff check . || code=1
+    mypy -p reconciler -p tests.support -m tests.conftest || code=1
+    lint-imports || code=1
+    return $code
+}
+
+# It would take the machine's engine where one runs; the tests leave that alone.
 quickstart() {
-    local log=$PYTEST_DEBUG_TEMPROOT/quickstart.log
-    RECONCILER_VENV=$VENV bash examples/quickstart.sh >"$log" 2>&1 || { cat "$log"; return 1; }
+    local log=$PYTEST_DEBUG_TEMPROOT/quickstart.out
+    DOCKER_HOST=unix://$PYTEST_DEBUG_TEMPROOT/none RECONCILER_VENV=$VENV \
+        bash examples/quickstart.sh >"$log" 2>&1 || { cat "$log"; return 1; }
 }
 
 # selects MARKERS ARGUMENT…: whether pytest finds tests, or an error to report.
 selects() {
     local code=0
+    if [ $# = 1 ]; then return; fi
     pytest --collect-only -q -m "$@" >/dev/null 2>&1 || code=$?
     [ $code != 5 ]
 }
@@ -80,26 +115,23 @@ selects() {
 PYTEST_DEBUG_TEMPROOT=${TMPDIR:-/tmp}/rt-$$-0
 export PYTEST_DEBUG_TEMPROOT
 mkdir -p "$PYTEST_DEBUG_TEMPROOT"
-at_exit rm -rf "$PYTEST_DEBUG_TEMPROOT"
+at_exit python3 -m tests.support.engine remove "$PYTEST_DEBUG_TEMPROOT"
 at_exit python3 -m tests.support.engine reap
 trap 'stop 130' INT
 trap 'stop 143' TERM HUP
 
 start=$SECONDS
 prepare "$@"
-echo "== prepare: ok, $((SECONDS - start)) s"
-step 'ruff format' ruff format --check .
-step 'ruff check' ruff check .
-step 'mypy' mypy -p reconciler -p tests.support -m tests.conftest
-step 'lint-imports' lint-imports
-if [ $# = 0 ]; then step 'quickstart' quickstart; fi
+times+=("prepare $((SECONDS - start)) s")
+if [ $# = 0 ]; then begin 'quickstart' quickstart >"$(log_of quickstart)" 2>&1; fi
+step 'checks' checks
+if [ $# = 0 ]; then finish 'quickstart'; fi
 measured='benchmark or alone'
+run_tests=(pytest -n 3 --dist worksteal --durations 12 -m "not ($measured)" "$@")
 if ! selects "$measured" "$@"; then
-    last 'tests' pytest -n 3 --dist worksteal -m "not ($measured)" "$@"
+    last 'tests' "${run_tests[@]}"
 else
-    if selects "not ($measured)" "$@"; then
-        step 'tests' pytest -n 3 --dist worksteal -m "not ($measured)" "$@"
-    fi
-    last 'measured' pytest -m "$measured" "$@"
+    if selects "not ($measured)" "$@"; then step 'tests' "${run_tests[@]}"; fi
+    last 'measured' pytest --durations 12 -m "$measured" "$@"
 fi
 [ ${#failed[@]} = 0 ]
