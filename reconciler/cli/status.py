@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from reconciler.cli.options import Options, common_options
 from reconciler.cli.output import colour, print_json, print_table
-from reconciler.engine.documents import Document, configuration_document, status_document
+from reconciler.engine.documents import (
+    Document,
+    configuration_document,
+    hosts_document,
+    status_document,
+    wanted_of,
+)
 from reconciler.errors import EngineUnavailable, ReconcilerError, SpecError
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.values import frozen
 
@@ -37,6 +45,10 @@ def status(options: Options, watch: bool, every: float) -> int:
     registry. `revision` is what the spec asks for, `running` what the container was made from.
     While the spec is broken, the last valid one counts, and its mistakes go to stderr.
 
+    A column HOST is there once an app isn't on the local engine: the hosts, or the nodes of a
+    Swarm. Of apps whose host is away the health is unknown, and the others are shown as ever;
+    exits with 69 only when no host answers at all.
+
     --watch shows stages with their times as well. Where stdout is no terminal, it prints a line
     for each app that has changed; with -o json a document in one line for each change.
     """
@@ -49,13 +61,17 @@ def status(options: Options, watch: bool, every: float) -> int:
         from reconciler.cli.watch import watch_status
 
         return watch_status(options, fleet, store, every)
-    seen = look(options, fleet, store)
-    store.close()
-    fleet.hosts.close()
+    try:
+        seen = look(options, fleet, store)
+    finally:
+        store.close()
+        fleet.hosts.close()
     if options.json:
         print_json(seen.document)
     else:
         _print_configuration(seen.document["configuration"])
+        for reason in away_of(seen):
+            click.echo(colour(f"! {reason}", "failed"))
         _print(seen.document)
     for trouble in filter(None, (seen.away, seen.problem)):
         click.echo(f"Error: {trouble}", err=True)
@@ -71,19 +87,25 @@ class Seen:
     problem: SpecError | None = None
 
 
+def away_of(seen: Seen) -> list[str]:
+    """Why hosts are away, where others have answered."""
+    hosts = [] if seen.away else seen.document["hosts"]
+    return [host["reason"] for host in hosts if host["reason"]]
+
+
 def look(options: Options, fleet: Fleet, store: Store) -> Seen:
     """How everything is now. Raises `SpecError` before there is any valid spec."""
     from reconciler.engine.whereabouts import Look
 
     loaded, problem = _load(options)
     project = loaded.spec.project
-    wanted = {f"{project}/{name}": app.revision or "" for name, app in loaded.spec.apps.items()}
     away: EngineUnavailable | None = None
     try:
         observed = Look(store, fleet, loaded).by_rows()
     except EngineUnavailable as error:
         observed, away = None, error
-    document = status_document(store, project, wanted, observed)
+    document = status_document(store, project, wanted_of(loaded), observed)
+    document["hosts"] = hosts_document(fleet.hosts, fleet.looked_at, observed)
     for entry in document["apps"]:
         short_name = entry["name"]
         if short_name in loaded.spec.apps and loaded.spec.apps[short_name].suspend:
@@ -122,21 +144,38 @@ def _print_configuration(entry: Document) -> None:
 def _print(document: Document) -> None:
     from reconciler.plan.changing import short
 
+    apps = document["apps"]
+    with_hosts = are_elsewhere(apps)
     rows = [
         (
             entry["name"],
             status_of(entry),
             entry["health"],
+            *((host_of(entry),) if with_hosts else ()),
             entry["revision"] or "-",
             short(entry["running_revision"]) or "-",
             note_of(entry),
         )
-        for entry in document["apps"]
+        for entry in apps
     ]
     if rows:
-        print_table(("APP", "STATUS", "HEALTH", "REVISION", "RUNNING", "CAUSE"), rows)
+        host = ("HOST",) if with_hosts else ()
+        print_table(("APP", "STATUS", "HEALTH", *host, "REVISION", "RUNNING", "CAUSE"), rows)
     else:
         click.echo("No apps.")
+
+
+def are_elsewhere(apps: Sequence[Document]) -> bool:
+    """Whether any isn't just on the local engine."""
+    return any(entry["hosts"] != [LOCAL] or entry["runtime"] != "docker" for entry in apps)
+
+
+def host_of(entry: Document) -> str:
+    """Where it runs, in one cell: hosts, or the nodes of a Swarm."""
+    if entry["runtime"] == "docker":
+        return ", ".join(entry["hosts"])
+    nodes = sorted({node for one in entry["containers"] for node in one["nodes"]})
+    return f"{entry['runtime']}: {', '.join(nodes or entry['hosts'][:1])}"
 
 
 def status_of(entry: Document) -> str:
@@ -151,6 +190,8 @@ def note_of(entry: Document) -> str:
         return "gone from the spec"
     if entry["hold"]:
         return f"held: {entry['hold']}"
+    if entry["away"]:
+        return str(next(iter(entry["away"].values())))
     if entry["held_back"]:
         return str(entry["held_back"])
     return str(entry["reason"] if entry["status"] == "error" else entry["cause"])

@@ -12,7 +12,15 @@ import click
 
 from reconciler.cli.options import Options
 from reconciler.cli.output import COLOURS
-from reconciler.cli.status import Seen, look, note_of, status_of
+from reconciler.cli.status import (
+    Seen,
+    are_elsewhere,
+    away_of,
+    host_of,
+    look,
+    note_of,
+    status_of,
+)
 from reconciler.daemon.standby import read_leader
 from reconciler.engine.documents import Document, iso
 from reconciler.errors import ReconcilerError
@@ -62,6 +70,7 @@ def watch_status(options: Options, fleet: Fleet, store: Store, every: float) -> 
         pass
     finally:
         store.close()
+        fleet.hosts.close()
     return 0
 
 
@@ -122,7 +131,7 @@ def _line(entry: Document) -> str:
 def _troubles(seen: Seen) -> list[str]:
     """What is wrong beside single apps, each in one line."""
     configuration = seen.document["configuration"]
-    found = [str(seen.away).splitlines()[0]] if seen.away else []
+    found = [str(seen.away).splitlines()[0]] if seen.away else away_of(seen)
     if configuration["problem"]:
         found.append(f"not up to date: {' '.join(configuration['problem'].split())}")
     return found
@@ -190,7 +199,8 @@ def _table(scene: Scene, apps: Sequence[Document]) -> Table:
     from reconciler.plan.changing import short
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("APP", "STATUS", "HEALTH", "REVISION", "RUNNING"):
+    host = ("HOST",) if are_elsewhere(scene.apps) else ()
+    for name in ("APP", "STATUS", "HEALTH", *host, "REVISION", "RUNNING"):
         table.add_column(name, no_wrap=True)
     table.add_column("STAGES, CAUSE", no_wrap=True, overflow="ellipsis", ratio=1)
     for entry in apps:
@@ -199,6 +209,7 @@ def _table(scene: Scene, apps: Sequence[Document]) -> Table:
             entry["name"],
             Text(entry["status"], COLOURS.get(entry["status"], "")),
             Text(entry["health"], COLOURS.get(entry["health"], "")),
+            *((host_of(entry),) if host else ()),
             entry["revision"] or "-",
             short(entry["running_revision"]) or "-",
             f"{stages}  {note_of(entry)}" if stages else note_of(entry),

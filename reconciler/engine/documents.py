@@ -7,19 +7,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
 from reconciler.engine.front import FrontState
 from reconciler.errors import ReconcilerError, SpecError
+from reconciler.host.hosts import Hosts
 from reconciler.plan.actions import Action, Plan
+from reconciler.plan.places import SWARM, Places, places_of
 from reconciler.plan.renaming import assign_containers
 from reconciler.plan.states import Container, Observed
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.state.configurations import find_configuration
 from reconciler.state.records import AppRow, Deployment
 from reconciler.state.store import Store
+from reconciler.values import frozen
 
 Document = dict[str, Any]
 MOST_LINES = 20
@@ -110,13 +115,53 @@ def deployment_document(store: Store, row: Deployment) -> Document:
 # -- status ----------------------------------------------------------------------------------
 
 
-def status_document(
-    store: Store, project: str, wanted: Mapping[str, str], observed: Observed | None
-) -> Document:
-    """`{project, apps: [...]}` for the apps of the spec and those that are still recorded.
+@frozen
+class Wanted:
+    """What the spec asks of an app, as far as `status` shows it."""
 
-    `wanted`: the spec's revision of each app, by `<project>/<name>`. `observed` is None when the
-    engine doesn't answer.
+    revision: str = ""
+    places: Places = Places()
+
+
+def wanted_of(loaded: LoadedSpec) -> dict[str, Wanted]:
+    """By the apps' full names."""
+    return {
+        f"{loaded.spec.project}/{name}": Wanted(app.revision or "", Places(app.runtime, app.host))
+        for name, app in loaded.spec.apps.items()
+    }
+
+
+@frozen
+class _Known:
+    """All that is known of one app. `away`: by host, why nothing is known of what runs there."""
+
+    row: AppRow | None
+    latest: Deployment | None
+    wanted: Wanted | None
+    containers: tuple[Container, ...]
+    away: Mapping[str, str]
+
+    @property
+    def places(self) -> Places:
+        """Where it serves; before it does, where it shall."""
+        if self.row and self.row.serving:
+            return places_of(self.row.settings)
+        return self.wanted.places if self.wanted else Places()
+
+    @property
+    def own(self) -> list[Container]:
+        """Those that serve."""
+        serving = self.row.serving if self.row else ""
+        return [c for c in self.containers if serving and c.deployment == serving and not c.task]
+
+
+def status_document(
+    store: Store, project: str, wanted: Mapping[str, Wanted], observed: Observed | None
+) -> Document:
+    """`{project, engine, apps: [...]}` for the apps of the spec and those that are still recorded.
+
+    `wanted`: by `<project>/<name>`. `observed` is None when no engine answers. `engine`: whether
+    the local one does, where any app is on it.
     """
     rows = {row.app: row for row in store.list_apps(project)}
     owners = {old: row.app for row in rows.values() for old in row.former}
@@ -125,28 +170,50 @@ def status_document(
     names = sorted({*wanted, *kept, *seen})
     running = {row.app: row for row in store.unfinished() if row.status == "running"}
     latest = store.latest_of(names) | running
+    apps = []
+    for name in names:
+        known = _Known(rows.get(name), latest.get(name), wanted.get(name), seen.get(name, ()), {})
+        away = _away(known.places, observed)
+        apps.append(_app(name, replace(known, away=away) if away else known))
+    reachable = observed is not None and all(host != LOCAL for _, host in observed.away)
     return {
         "project": project,
-        "engine": "reachable" if observed else "unreachable",
-        "apps": [
-            _app(name, rows.get(name), latest.get(name), wanted.get(name), seen.get(name, ()))
-            | {"in_spec": name in wanted}
-            for name in names
-        ],
+        "engine": "reachable" if reachable else "unreachable",
+        "apps": apps,
     }
 
 
-def _app(
-    name: str,
-    row: AppRow | None,
-    latest: Deployment | None,
-    revision: str | None,
-    containers: tuple[Container, ...],
-) -> Document:
-    own = [c for c in containers if row and c.deployment == row.serving and not c.task]
-    serving = min(own, key=lambda container: container.state != "running", default=None)
+def _away(places: Places, observed: Observed | None) -> Mapping[str, str]:
+    if observed is None:
+        return {host: "no engine answers" for _, host in places.all}
+    away = observed.away
+    return {place[1]: away[place] for place in places.all if place in away} if away else {}
+
+
+def hosts_document(
+    hosts: Hosts, everywhere: Iterable[Places], observed: Observed | None
+) -> list[Document]:
+    """`[{name, status, reason}]` of the hosts that were asked. `status`: reachable or away."""
+    reasons: dict[str, str] = {}
+    away = hosts.away()
+    for places in everywhere:
+        for host in places.hosts:
+            known = observed.away.get((places.runtime, host), "") if observed else ""
+            reasons[host] = reasons.get(host) or away.get(host) or known
+            if places.runtime == SWARM and not reasons[host]:
+                break  # one manager is enough
+    return [
+        {"name": name, "status": "away" if reason else "reachable", "reason": reason}
+        for name, reason in sorted(reasons.items(), key=lambda item: (item[0] != LOCAL, item[0]))
+    ]
+
+
+def _app(name: str, known: _Known) -> Document:
+    row, latest = known.row, known.latest
+    serving = min(known.own, key=lambda container: container.state != "running", default=None)
     held = row if row and _is_held(row) else None
     noted = row if row and row.status != "running" else None
+    revision = known.wanted.revision if known.wanted else ""
     return {
         "name": name.partition("/")[2],
         "status": row.status if row else "idle",
@@ -155,8 +222,11 @@ def _app(
         "resolved_revision": row.resolved if row else "",
         "running_revision": serving.revision if serving else "",
         "image": serving.image_id if serving else "",
-        "containers": [_container(container) for container in containers],
-        "health": _health(row, serving, sum(c.state == "running" for c in own)),
+        "runtime": known.places.runtime,
+        "hosts": list(known.places.hosts),
+        "containers": [_container(container) for container in known.containers],
+        "health": _health(known, serving),
+        "away": dict(known.away),
         "deployment": latest.id if latest else None,
         "stage": latest.stage if latest else "",
         "cause": latest.cause if latest else "",
@@ -168,6 +238,7 @@ def _app(
         "updated_at": iso(latest.finished_at or latest.started_at or latest.queued_at)
         if latest
         else None,
+        "in_spec": known.wanted is not None,
     }
 
 
@@ -212,24 +283,40 @@ def _is_held(row: AppRow) -> bool:
 
 
 def _container(container: Container) -> Document:
+    """On a Swarm, `nodes` are where its tasks run, and `detail` is what the Swarm says of them."""
+    swarm = container.runtime == SWARM
     return {
         "id": container.id[:12],
         "name": container.name,
         "state": container.state,
         "health": container.health,
         "deployment": container.deployment,
+        "host": container.host,
+        "runtime": container.runtime,
+        "nodes": list(container.nodes),
+        "detail": container.status if swarm else "",
+        "drift": container.drift,
     }
 
 
-def _health(row: AppRow | None, serving: Container | None, running: int) -> str:
+def _health(known: _Known, serving: Container | None) -> str:
     """healthy: all of it runs, and passed its check when it was deployed."""
+    row = known.row
     if row is None or not row.serving:
         return "none"
-    if serving is None:
-        return "missing"
-    if serving.state != "running":
-        return f"{serving.state} ({serving.exit_code})" if serving.exit_code else serving.state
-    wanted = int(row.settings.get("replicas", "1"))
+    copies = known.places.copies(int(row.settings.get("replicas", "1")))
+    wanted = sum(host not in known.away for (_, host), _ in copies)
+    running = sum(container.state == "running" for container in known.own)
+    if not wanted:
+        return "unknown"
+    if serving is None or serving.state != "running":
+        return _broken(serving)
     if running < wanted:
         return f"{running} of {wanted} run"
-    return serving.health or "healthy"
+    return f"unknown on {', '.join(known.away)}" if known.away else serving.health or "healthy"
+
+
+def _broken(serving: Container | None) -> str:
+    if serving is None:
+        return "missing"
+    return f"{serving.state} ({serving.exit_code})" if serving.exit_code else serving.state

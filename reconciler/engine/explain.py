@@ -8,6 +8,7 @@ from reconciler.engine.documents import (
     deployment_document,
     plan_document,
     status_document,
+    wanted_of,
 )
 from reconciler.engine.snapshot import Snapshot, take_snapshot
 from reconciler.pipeline.tools import Tools
@@ -37,7 +38,7 @@ NEXT = {
 def explain_app(tools: Tools, loaded: LoadedSpec, app: str) -> tuple[Document, list[str]]:
     """`(document, lines)`. The document has `app`, `next`, and the last deployments."""
     snapshot = take_snapshot(tools, loaded, Policy())
-    wanted = {app: loaded.spec.apps[app.partition("/")[2]].revision or ""}
+    wanted = {app: wanted_of(loaded)[app]}
     project = loaded.spec.project
     status = status_document(tools.store, project, wanted, snapshot.observed)
     name = app.partition("/")[2]

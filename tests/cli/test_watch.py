@@ -118,14 +118,15 @@ def entry(name: str, status: str) -> dict[str, Any]:
     return {
         **texts,
         "name": name, "status": status, "health": "healthy", "cause": "env.A changed",
-        "stage": "build", "in_spec": True, "deployment": "d1",
+        "stage": "build", "in_spec": True, "deployment": "d1", "away": {}, "containers": [],
+        "hosts": ["local"], "runtime": "docker",
     }  # fmt: skip
 
 
 def test_screen_shows_stages_with_times_and_what_moves_first() -> None:
     apps = [entry(f"app{number}", "done") for number in range(50)] + [entry("zeta", "running")]
     configuration = {"place": "/srv/apps.yaml", "revision": "", "problem": "line 3 is\nwrong"}
-    document = {"apps": apps, "configuration": configuration}
+    document = {"apps": apps, "configuration": configuration, "hosts": []}
     stages = (
         Stage("d1", "clone", "done", 90.0, 0.4, {}),
         Stage("d1", "push", "skipped", 90.0, 0.0, {}),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from reconciler import queue
-from reconciler.engine.documents import history_document, status_document
+from reconciler.engine.documents import Wanted, history_document, status_document
 from reconciler.host.owner import current_owner
 from reconciler.state.recorded import read_recorded
 from reconciler.state.records import Request
@@ -320,7 +320,7 @@ def test_history_of_100000_rows_is_as_fast_as_of_100(tmp_path: Path) -> None:
     for count in (100, 100_000):
         store = Store(tmp_path / str(count))
         many_rows(store, count)
-        wanted = {f"shop/app{number}": "main" for number in range(10)}
+        wanted = {f"shop/app{number}": Wanted("main") for number in range(10)}
 
         def claim_next(store: Store = store) -> None:
             spec = {"source": {"path": "./x"}}
@@ -329,7 +329,7 @@ def test_history_of_100000_rows_is_as_fast_as_of_100(tmp_path: Path) -> None:
             assert claim
             queue.finish(store, claim, queue.Ending("failed"), 3.0)
 
-        def show_status(store: Store = store, wanted: dict[str, str] = wanted) -> None:
+        def show_status(store: Store = store, wanted: dict[str, Wanted] = wanted) -> None:
             status_document(store, "shop", wanted, None)
             read_recorded(store, "shop")
 

@@ -15,7 +15,7 @@ from reconciler import queue
 from reconciler.engine import cleanup, control
 from reconciler.engine.control import Words
 from reconciler.engine.desired import Policy
-from reconciler.engine.documents import status_document
+from reconciler.engine.documents import Wanted, status_document
 from reconciler.engine.reconcile import Pass, run_pass
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import UsageError
@@ -93,7 +93,7 @@ class Host:
         return one
 
     def status(self, name: str) -> dict[str, Any]:
-        names = {f"shop/{app}": "" for app in self.apps}
+        names = {f"shop/{app}": Wanted() for app in self.apps}
         observed = self.runtime.observe("shop")
         document = status_document(self.tools.store, "shop", names, observed)
         found: dict[str, Any] = next(app for app in document["apps"] if app["name"] == name)

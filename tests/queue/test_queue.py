@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from reconciler import queue
-from reconciler.engine.documents import status_document
+from reconciler.engine.documents import Wanted, status_document
 from reconciler.errors import LeaseLost, Locked
 from reconciler.host.owner import current_owner, describe_process, is_alive
 from reconciler.queue import Ending, StageResult
@@ -437,7 +437,7 @@ def test_status_shows_what_runs_and_no_hold_that_is_over(store: Store) -> None:
     queue.begin_stage(store, claim, "build", 4.0)
     queue.put(store, request(), 5.0)
     queue.cancel_waiting(store, 6.0)
-    (entry,) = status_document(store, "shop", {"shop/api": "main"}, None)["apps"]
+    (entry,) = status_document(store, "shop", {"shop/api": Wanted("main")}, None)["apps"]
     assert (entry["status"], entry["outcome"], entry["stage"]) == ("running", None, "build")
     assert entry["deployment"] == first.id
     assert (entry["hold"], entry["hold_until"]) == ("", None)
