@@ -28,7 +28,7 @@ from reconciler.engine.environment import (
 )
 from reconciler.engine.follow import read_end
 from reconciler.engine.hook_tokens import hook_token
-from reconciler.engine.output import read_output
+from reconciler.engine.output import Output
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, GitSource, ImageSource
 from reconciler.spec.urls import strip_credentials
@@ -216,7 +216,8 @@ def deployment_log(call: Call) -> str:
 def application_log(call: Call) -> str:
     """`application.readLogs`: what the app's container wrote."""
     app = find_app(call, call.given.applicationId)
-    lines = read_output(call.backend.tools, app, call.given.tail)
+    tools = call.backend.tools
+    lines = Output(tools.store, tools.runtime, app).lines(call.given.tail)
     wanted = call.given.search
     kept = [line for line in lines if not wanted or wanted in line]
     return call.backend.tools.redactor.hide("\n".join(kept))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from reconciler.cli.options import (
@@ -17,6 +19,7 @@ from reconciler.engine.follow import follow_log, read_log
 from reconciler.errors import UsageError
 from reconciler.state.records import Deployment
 from reconciler.state.store import Store
+from reconciler.values import frozen
 
 
 @click.command()
@@ -78,24 +81,22 @@ def _print(deployments: list[Document]) -> None:
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on until the deployment ends.")
 @click.option("-c", "--container", is_flag=True, help="The output of the app's container instead.")
+@click.option("--host", help="With --container: on which of the app's hosts.")
 @click.option("-n", "--lines", type=click.IntRange(1), help="Only the last lines.")
-def logs(
-    options: Options,
-    app: str,
-    deployment: str | None,
-    follow: bool,
-    container: bool,
-    lines: int | None,
-) -> int:
+def logs(options: Options, app: str, deployment: str | None, lines: int | None, **how: Any) -> int:
     """Show the log of APP's newest deployment: clone, build, push, deploy, health.
 
-    With --container, what the app itself writes.
+    With --container, what the app itself writes; on a Swarm, with the task and its node in front
+    of each line.
     """
+    follow = how["follow"]
+    if how["host"] and not how["container"]:
+        raise UsageError("--host is for --container", todo="Give both.")
     store = Store(options.state_dir)
     name = find_known_app(options, store, app)
-    if container:
+    if how["container"]:
         store.close()
-        return _container_logs(options, name, lines or 100, follow=follow)
+        return _container_logs(options, Shown(name, how["host"] or "", lines or 100, follow))
     row = _choose(store, name, deployment)
     if options.json:
         text = read_log(store.log_path(name, row.id))
@@ -104,6 +105,16 @@ def logs(
         _show(store, row, lines, follow=follow)
     store.close()
     return 0
+
+
+@frozen
+class Shown:
+    """Which container's output, and how much of it."""
+
+    app: str
+    host: str
+    lines: int
+    follow: bool
 
 
 def _choose(store: Store, app: str, deployment: str | None) -> Deployment:
@@ -128,22 +139,24 @@ def _show(store: Store, row: Deployment, lines: int | None, *, follow: bool) -> 
             click.echo(added, nl=False)
 
 
-def _container_logs(options: Options, app: str, lines: int, *, follow: bool) -> int:
+def _container_logs(options: Options, output: Shown) -> int:
+    from reconciler.engine.output import Output
     from reconciler.engine.whereabouts import Look
     from reconciler.host.engine import Engine
     from reconciler.runtime import make_fleet
 
     fleet, store = make_fleet(Engine(), options.state_dir), Store(options.state_dir)
-    observed = Look(store, fleet, options.load_known()).by_rows()
-    store.close()
-    containers = observed.apps.get(app, ())
-    if not containers:
-        raise UsageError(f"{app} has no container", todo="`reconcile explain` says why.")
-    running = next((c for c in containers if c.state == "running"), containers[0])
-    engine = fleet.hosts.engine(running.host)
-    with engine.errors(app):
-        stream = engine.client.api.logs(running.id, stream=True, follow=follow, tail=lines)
-        for chunk in stream:
+    try:
+        Look(store, fleet, options.load_known()).places()  # makes the hosts known
+        found = Output(store, fleet, output.app, output.host)
+        container = found.container()
+        others = [host for host in found.places().hosts if host != container.host]
+        if others and container.runtime == "docker" and not options.quiet:
+            note = f"{container.name} on {container.host}; --host shows {' or '.join(others)}"
+            click.echo(note, err=True)
+        for chunk in found.read(container, output.lines, follow=output.follow):
             click.echo(chunk, nl=False)
-    fleet.hosts.close()
+    finally:
+        store.close()
+        fleet.hosts.close()
     return 0
