@@ -147,7 +147,7 @@ def _container_logs(options: Options, output: Shown) -> int:
 
     fleet, store = make_fleet(Engine(), options.state_dir), Store(options.state_dir)
     try:
-        Look(store, fleet, options.load_known()).places()  # makes the hosts known
+        Look(store, fleet, options.load_known()).learn_of(output.app)
         found = Output(store, fleet, output.app, output.host)
         container = found.container()
         others = [host for host in found.places().hosts if host != container.host]

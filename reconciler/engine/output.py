@@ -82,7 +82,13 @@ def _read_service(
     service = service_of(container.id)
     api = engine.client.api
     for frame in api.service_logs(
-        service, details=True, stdout=True, stderr=True, follow=follow, tail=str(lines), is_tty=False
+        service,
+        details=True,
+        stdout=True,
+        stderr=True,
+        follow=follow,
+        tail=str(lines),
+        is_tty=False,
     ):
         text = frame.decode("utf-8", "replace")
         found = _DETAILS.match(text)

@@ -39,11 +39,20 @@ class Look:
 
     def by_rows(self) -> Observed:
         """The same, without a recorded state at hand."""
-        self.fleet.hosts.learn(
-            self.loaded.spec.hosts, self.loaded.path.parent, self.loaded.spec.build_host
-        )
+        self._learn()
         rows = self.store.list_apps(self.loaded.spec.project)
         return self._look((row.serving, row.settings) for row in rows if row.serving)
+
+    def learn_of(self, app: str) -> None:
+        """Make the hosts known where one app may be."""
+        self._learn()
+        row = self.store.find_app(app)
+        if row is not None and row.serving:
+            self._remember(places_of(row.settings), row.serving)
+
+    def _learn(self) -> None:
+        spec = self.loaded.spec
+        self.fleet.hosts.learn(spec.hosts, self.loaded.path.parent, spec.build_host)
 
     def _look(self, served: Iterable[tuple[str, Facts]]) -> Observed:
         apps = self.loaded.spec.apps.values()
