@@ -190,8 +190,7 @@ def note_of(entry: Document) -> str:
         return "gone from the spec"
     if entry["hold"]:
         return f"held: {entry['hold']}"
-    if entry["away"]:
-        return str(next(iter(entry["away"].values())))
-    if entry["held_back"]:
-        return str(entry["held_back"])
-    return str(entry["reason"] if entry["status"] == "error" else entry["cause"])
+    if entry["status"] == "error" and entry["reason"]:
+        return str(entry["reason"])
+    away = next(iter(entry["away"].values()), "")
+    return str(away or entry["held_back"] or entry["cause"])
