@@ -185,7 +185,7 @@ def status_document(
 
 def _away(places: Places, observed: Observed | None) -> Mapping[str, str]:
     if observed is None:
-        return {host: "no engine answers" for _, host in places.all}
+        return dict.fromkeys((host for _, host in places.all), "")  # said once, for all
     away = observed.away
     return {place[1]: away[place] for place in places.all if place in away} if away else {}
 
