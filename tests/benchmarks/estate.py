@@ -9,7 +9,7 @@ secret. On several hosts, each has its share of the apps.
 from __future__ import annotations
 
 import json
-import shutil
+import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -18,20 +18,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.engine.desired import Policy, Resolver, Target
-from reconciler.engine.reconcile import run_pass
+from reconciler.engine.desired import Resolver, Target
+from reconciler.engine.requests import Asked, target_request
 from reconciler.host.engine import Engine
 from reconciler.host.hosts import Hosts
 from reconciler.host.labels import LABEL_BUILD_HASH, LABEL_REVISION, LABEL_RUN_HASH
 from reconciler.host.secrets import Redactor
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.hashes import build_hash, run_hash
-from reconciler.plan.states import Recorded
+from reconciler.plan.states import Container, Recorded
 from reconciler.runtime.base import Workload
 from reconciler.runtime.fleet import Fleet
 from reconciler.spec.loader import load_spec
 from reconciler.spec.models import App
 from reconciler.spec.plain import from_plain
+from reconciler.state.apps import Version, adopt, record_version
 from reconciler.state.store import Store
 from reconciler.testing import SERVING, FakeContainer, FakeRuntime
 from tests.support.gitrepo import GitRepo
@@ -78,7 +79,7 @@ class Estate:
 
 
 def make_estate(directory: Path, apps: int, hosts: int = 1) -> Estate:
-    """Write everything, and let one pass take the containers over. One host is the local one."""
+    """Write everything down, as though it had been deployed. One host is the local one."""
     estate = Estate(directory)
     sections = {f"app-{number:05}": _section(directory, number) for number in range(apps)}
     names = [f"host-{number:03}" for number in range(hosts)] if hosts > 1 else []
@@ -87,17 +88,16 @@ def make_estate(directory: Path, apps: int, hosts: int = 1) -> Estate:
     _make_sources(directory, apps)
     _write_spec(estate, sections, names)
     with closing(Store(estate.state)) as store:
-        runtimes: dict[str, FakeRuntime] = {}
-        tools = make_tools(store, runtimes)
+        tools = make_tools(store, {})
         loaded = load_spec(estate.spec, estate.state / "spec")
         names = [f"{PROJECT}/{name}" for name in loaded.spec.apps]
         targets = Resolver(tools, loaded, Recorded({})).resolve(names)
         listed = [_listed(number, target) for number, target in enumerate(targets.values())]
         (directory / "listed.json").write_text(json.dumps([asdict(one) for one in listed]))
-        runtimes.update(make_runtimes(listed, FakeRuntime))
-        done = run_pass(tools, loaded, Policy(), "test")
-        assert [one.kind for one in done.snapshot.plan.actions] == ["record"] * apps
-        _write_history(store)
+        with store.transaction() as connection:
+            for one, target in zip(listed, targets.values(), strict=True):
+                _record(connection, one, target)
+            _write_history(connection)
     return estate
 
 
@@ -212,20 +212,34 @@ def _listed(number: int, target: Target) -> Listed:
     )
 
 
-def _write_history(store: Store) -> None:
+def _record(connection: sqlite3.Connection, listed: Listed, target: Target) -> None:
+    """As a pass does it that finds a container after the state was lost."""
+    desired, asked = target.desired, Asked("deploy", "test", "container runs exactly this")
+    container = Container(
+        app=listed.app,
+        id=listed.id,
+        name=listed.app.replace("/", "-"),
+        deployment=listed.deployment,
+        state="running",
+        image_id=listed.image_id,
+        build_hash=listed.build_hash,
+        run_hash=listed.run_hash,
+    )
+    facts = json.dumps({"build": dict(desired.build), "run": dict(desired.run)})
+    request = target_request(target, asked, listed.image_id)
+    adopt(connection, (request, container, facts), time.time())
+    version = Version(desired.revision, desired.resolved, desired.settings)
+    record_version(connection, listed.app, version)
+
+
+def _write_history(connection: sqlite3.Connection) -> None:
     """Copies of what serves, as though it had been deployed before."""
-    rows = store.connection.execute("SELECT * FROM deployments LIMIT 1").fetchone()
-    columns = [name for name in rows.keys() if name not in ("seq", "id")]  # noqa: SIM118
+    row = connection.execute("SELECT * FROM deployments LIMIT 1").fetchone()
+    columns = [name for name in row.keys() if name not in ("seq", "id")]  # noqa: SIM118
     names = ", ".join(columns)
-    with store.transaction() as connection:
-        for age in range(HISTORY):
-            connection.execute(
-                f"INSERT INTO deployments (seq, id, {names}) "
-                f"SELECT -seq - 100000 * {age}, id || '-{age}', {names} FROM deployments "
-                "WHERE seq > 0"
-            )
-
-
-def remove_estate(directory: Path) -> None:
-    """Everything again."""
-    shutil.rmtree(directory, ignore_errors=True)
+    for age in range(HISTORY):
+        connection.execute(
+            f"INSERT INTO deployments (seq, id, {names}) "
+            f"SELECT -seq - 100000 * {age}, id || '-{age}', {names} FROM deployments "
+            "WHERE seq > 0"
+        )

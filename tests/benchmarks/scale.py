@@ -1,23 +1,24 @@
-"""What a pass with nothing to do costs, for a hundred to ten thousand apps.
+"""What a pass with nothing to do costs, for a hundred to ten thousand apps on a hundred hosts.
 
-    python -m tests.benchmarks.scale                     the table of the README, as measured here
-    python -m tests.benchmarks.scale one DIRECTORY       one estate in this process, as JSON
+    python -m tests.benchmarks.scale             the table of the README, as it comes out here
+    python -m tests.benchmarks.scale 1000 10     its row for so many apps on so many hosts
 
 The runtime is `reconciler.testing.FakeRuntime`, with a list call that takes as long as an engine's
-(`LISTED`). Spec, state, git and the pass are the real ones. Each estate is measured in a process of
-its own, so that its memory is its own.
+(`LISTED`, `REMOTE_SECONDS`). Spec, state, git and the pass are the real ones. Each estate is
+measured in a process of its own, so that its memory is its own.
 """
 
 from __future__ import annotations
 
-import resource
+import json
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from reconciler.daemon.loop import Wish
@@ -32,7 +33,7 @@ from reconciler.plan.states import Observed
 from reconciler.spec.hosts import LOCAL
 from reconciler.state.store import Store
 from reconciler.testing import FakeRuntime
-from tests.benchmarks.estate import Estate, make_runtimes, make_tools
+from tests.benchmarks.estate import Estate, make_estate, make_runtimes, make_tools
 
 CALL_SECONDS, REMOTE_SECONDS = 0.001, 0.010
 """Of any list call, and of one more over ssh: two round trips, and what ssh itself takes."""
@@ -70,28 +71,19 @@ class CountingStore(Store):
             self.statements += 1
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cost:
-    """Of one pass. Seconds by the clock and of this process alone, without git's."""
+    """Of one pass. Seconds by the clock, and of this process on a core: what it waits for (a
+    list, git) isn't in there. `resident`: MiB, the most that the process has ever had.
+    """
 
     wall: float
     cpu: float
     lists: int
+    processes: int
     statements: int
     written: int
-    processes: int
-
-
-@dataclass
-class Measured:
-    """`first`: after a start. `woken`: by an event, hosts aren't asked. `tick`: they are. The
-    memory is in MiB, the most that the process ever had."""
-
-    apps: int
-    first: Cost | None = None
-    woken: list[Cost] = field(default_factory=list)
-    tick: list[Cost] = field(default_factory=list)
-    resident: float = 0.0
+    resident: float
 
 
 class Steady:
@@ -130,12 +122,13 @@ class Steady:
             self.passes.run([wish], self.after)
             wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         return Cost(
-            wall,
-            cpu,
-            self.calls() - calls,
-            self.store.statements - statements,
-            connection.total_changes - written,
-            len(processes),
+            wall=wall,
+            cpu=cpu,
+            lists=self.calls() - calls,
+            processes=len(processes),
+            statements=self.store.statements - statements,
+            written=connection.total_changes - written,
+            resident=read_peak(),
         )
 
 
@@ -160,26 +153,88 @@ def counting_processes() -> Iterator[list[str]]:
         subprocess.Popen.__init__ = real  # type: ignore[method-assign]
 
 
-def measure(estate: Estate, times: int = 5) -> Measured:
-    """In this process."""
+def read_peak() -> float:
+    """MiB. `getrusage` would give that of the parent, where it is more."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
+
+
+WISHES = {
+    "start": Wish("start", look="now"),
+    "woken": Wish("edited"),
+    "tick": Wish("tick", look="due"),
+}
+"""`start`: the first pass, as every one-shot's. `tick`: hosts of sources are asked. `woken`: by
+an event or an edit, and they aren't."""
+
+
+class Measured:
+    """An estate in a process of its own; `run` asks it for a pass."""
+
+    def __init__(self, estate: Estate) -> None:
+        argv = [sys.executable, "-m", "tests.benchmarks.scale", "serve", str(estate.directory)]
+        pipe = subprocess.PIPE
+        self.estate = estate
+        self._process = subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True)
+        self.start = self.run("start")
+
+    def run(self, wish: str) -> Cost:
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{wish}\n")
+        self._process.stdin.flush()
+        return Cost(**json.loads(self._process.stdout.readline()))
+
+    def end(self) -> None:
+        self._process.communicate(timeout=30)
+
+
+@contextmanager
+def measured(directory: Path, apps: int, hosts: int) -> Iterator[Measured]:
+    """A new estate below `directory`."""
+    subject = Measured(make_estate(directory, apps, hosts))
+    try:
+        yield subject
+    finally:
+        subject.end()
+
+
+def serve(estate: Estate) -> None:
+    """One pass for each line of the input, which names a wish."""
     with closing(CountingStore(estate.state)) as store:
         steady = Steady(estate, store)
-        found = Measured(sum(len(one.containers) for one in steady.runtimes.values()))
-        found.first = steady.run(Wish("start", look="now"))
-        for _ in range(times):
-            found.woken.append(steady.run(Wish("edited")))
-            found.tick.append(steady.run(Wish("tick", look="due")))
-    found.resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return found
+        for line in sys.stdin:
+            print(json.dumps(asdict(steady.run(WISHES[line.strip()]))), flush=True)
+
+
+COLUMNS = "apps | hosts | lists | git | reads | writes | woken | tick | start | CPU | memory"
+
+
+def print_row(apps: int, hosts: int, times: int = 7) -> None:
+    """The best of several, as others on the machine only add to it."""
+    with tempfile.TemporaryDirectory(prefix="scale-") as name:
+        with measured(Path(name) / "estate", apps, hosts) as subject:
+            woken = [subject.run("woken") for _ in range(times)]
+            ticks = [subject.run("tick") for _ in range(times)]
+        best, tick = (min(costs, key=lambda one: one.wall) for costs in (woken, ticks))
+    cpu = min(one.cpu for one in woken)
+    cells: list[object] = [f"{apps:,}", hosts, tick.lists, tick.processes, tick.statements]
+    cells += [tick.written, *(f"{one.wall:.2f} s" for one in (best, tick, subject.start))]
+    cells += [f"{cpu / apps * 1e6:.0f} µs an app", f"{tick.resident:.0f} MiB"]
+    print("|", *(f"{cell} |" for cell in cells), flush=True)
 
 
 def main() -> None:
-    found = measure(Estate(Path(sys.argv[2])))
-    print(f"{found.apps} apps, {found.resident:.1f} MiB")
-    print("first", found.first)
-    for kind in ("woken", "tick"):
-        best = min(getattr(found, kind), key=lambda one: one.cpu)
-        print(kind, best)
+    match sys.argv[1:]:
+        case ["serve", directory]:
+            serve(Estate(Path(directory)))
+        case [apps, hosts]:
+            print_row(int(apps), int(hosts))
+        case _:
+            print(f"| {COLUMNS} |\n|{'---|' * (COLUMNS.count('|') + 1)}")
+            for number in (100, 1_000, 10_000):
+                for several in (1, 10, 100):
+                    print_row(number, several)
 
 
 if __name__ == "__main__":
