@@ -77,7 +77,7 @@ def test_daemon_under_ten_thousand_edits(wait_until: Callable[..., Any]) -> None
                 running.edited()
             running.spec.write_text(write_spec(last))
             running.edited()
-            wait_until(lambda: _wanted(last, running.shown()), message=f"{last}\n{running.log}")
+            wait_until(lambda: _wanted(last, running.shown()), 60, f"{last}\n{running.log}")
 
         play()
         _check(running)

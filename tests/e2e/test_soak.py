@@ -24,6 +24,7 @@ from reconciler.state.store import Store
 from reconciler.state.tokens import Token, create_token
 from tests.e2e.conftest import DOCKERFILE, Shop, answers
 from tests.support.engine import DockerFailed
+from tests.support.system import wait_until
 from tests.support.vitals import Vitals, measure, typical
 
 APPS = ("api", "web", "job", "cache")
@@ -161,6 +162,8 @@ class Soak:
         while (passed := time.monotonic() - start) < seconds:
             deadly = passed < seconds / 3
             self.blow({**blows, self.kill_daemon: 2} if deadly else blows)
+            if not deadly and not self.samples:
+                wait_until(self.listening, 30)  # the last daemon that is started lives from here on
             if not deadly:
                 self.samples.append(measure(self.daemon.pid, self.shop.state_dir))
             time.sleep(PAUSE)
@@ -196,7 +199,7 @@ def soak(shop: Shop, request: pytest.FixtureRequest) -> Iterator[Soak]:
 
 @pytest.mark.timeout(LONG + 300)
 def test_host_under_fire_is_in_the_end_what_the_spec_says_and_nothing_has_grown(
-    soak: Soak, request: pytest.FixtureRequest, wait_until: Callable[..., Any]
+    soak: Soak, request: pytest.FixtureRequest
 ) -> None:
     for name in APPS:
         soak.declare(name)

@@ -28,6 +28,7 @@ from tests.engine.configurations import (
     side_by_side,
 )
 from tests.source.servers import GitHttp, record_calls, subcommands
+from tests.support.system import is_alive
 
 __all__ = ["git_http", "ops", "own_git_settings"]
 
@@ -165,7 +166,7 @@ def test_rewritten_history(ops: Ops) -> None:
 
 
 def test_killed_during_a_checkout(ops: Ops, wait_until: Callable[..., object]) -> None:
-    """At different moments; each time the next load makes it whole."""
+    """At different moments, or just after it; each time the next load makes it whole."""
     configuration = ops.open()
     tree = configuration.load().path.parent
     many = [f"web/{number}" for number in range(1000)]
@@ -181,7 +182,7 @@ def test_killed_during_a_checkout(ops: Ops, wait_until: Callable[..., object]) -
             busy = any(ops.state_dir.glob("config/*.busy"))
             return busy and (file.is_dir() or (file.exists() and file.read_text() == new))
 
-        wait_until(begun)
+        wait_until(lambda child=child: begun() or not is_alive(child), pause=0.002)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         assert ops.open().in_force().revision == head

@@ -15,6 +15,7 @@ from reconciler.runtime import RUNTIMES
 from reconciler.runtime.docker import DockerRuntime
 from reconciler.runtime.docker_api import DockerApi
 from reconciler.runtime.docker_networks import ensure_network
+from reconciler.spec.hosts import LOCAL
 from tests.runtime.bench import STUBBORN, DockerBench, make_double
 from tests.support.engine import PrivateEngine
 
@@ -394,7 +395,7 @@ def test_old_one_can_not_come_back(docker_bench: DockerBench, tmp_path: Path) ->
 
 
 def test_engine_that_is_not_there(tmp_path: Path, docker_bench: DockerBench) -> None:
-    runtime = RUNTIMES["docker"](Engine(f"unix://{tmp_path}/none.sock"), tmp_path)
+    runtime = RUNTIMES["docker"](Engine(f"unix://{tmp_path}/none.sock"), tmp_path, LOCAL)
     with pytest.raises(EngineUnavailable):
         runtime.observe("shop")
     with pytest.raises(EngineUnavailable):

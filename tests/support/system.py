@@ -18,18 +18,21 @@ T = TypeVar("T")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 10, message: str = "") -> T:
+def wait_until(
+    condition: Callable[[], T], timeout: float = 10, message: str = "", pause: float = 0.1
+) -> T:
     """Call `condition` until its answer is true, and return that answer.
 
-    Tries after 5 ms first and every 100 ms later. Raises TimeoutError after `timeout` seconds.
+    Tries after 5 ms first, later every `pause` seconds, which is little for what soon is over.
+    Raises TimeoutError after `timeout` seconds.
     """
     deadline = time.monotonic() + timeout
-    pause = 0.005
+    now = min(0.005, pause)
     while not (answer := condition()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"not within {timeout:g} s: {message or condition}")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.1)
+        time.sleep(now)
+        now = min(now * 1.5, pause)
     return answer
 
 
