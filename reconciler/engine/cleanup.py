@@ -18,7 +18,7 @@ from reconciler.errors import EngineUnavailable, ReconcilerError
 from reconciler.host.images import BuiltImage, list_built, list_of_project, remove_image
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.healing import CALM
-from reconciler.plan.places import DOCKER, SWARM, Places, places_of
+from reconciler.plan.places import DOCKER, Places, places_of
 from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App
@@ -92,12 +92,30 @@ def _count_by_host(tools: Tools, app: str, keep: Keep, left: Collection[str]) ->
     The nodes of a Swarm look after theirs."""
     row = tools.store.find_app(app)
     places = places_of(row.settings) if row and row.serving else Places()
-    counts = dict.fromkeys(left, 0)
-    if row and row.serving and places.runtime == DOCKER:
-        counts |= dict.fromkeys(places.hosts, max(keep.images, 1))
-    elif places.runtime == SWARM:
-        counts = {host: count for host, count in counts.items() if host not in places.hosts}
-    return counts | {tools.hosts.build_host: max(keep.images, 1)}
+    runs_on = places.hosts if row and row.serving else ()
+    others = _others(tools, left, {tools.hosts.build_host, *runs_on})
+    kept = runs_on if places.runtime == DOCKER else ()
+    return dict.fromkeys(others, 0) | dict.fromkeys(
+        (tools.hosts.build_host, *kept), max(keep.images, 1)
+    )
+
+
+def _others(tools: Tools, hosts: Collection[str], own: Collection[str]) -> list[str]:
+    """Those that aren't just other names of the app's own; none while that can't be told."""
+    others = [host for host in hosts if host not in own]
+    try:
+        known = {_identity(tools, host) for host in own} if others else set()
+        return [host for host in others if _identity(tools, host) not in known]
+    except EngineUnavailable:
+        return []
+
+
+def _identity(tools: Tools, host: str) -> tuple[str, ...]:
+    """What tells an engine from others, whatever its host is called. Two on one machine, or on
+    copies of one, may have the same id."""
+    tools.hosts.check(host)
+    said = tools.hosts.engine(host).get("/info")
+    return said["ID"], said["Name"], said["DockerRootDir"]
 
 
 def _say_away(host: str, error: EngineUnavailable) -> str:

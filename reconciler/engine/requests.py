@@ -105,6 +105,7 @@ def repeat_request(row: Deployment, asked: Asked) -> Request:
         no_cache=False,
         pull=False,
         keep_same=False,
+        joins="",
         places=(),
     )
 

@@ -169,6 +169,7 @@ class _Sight:
 
     def __init__(self) -> None:
         self._found: dict[str, dict[tuple[str, str], Container]] = {}
+        self._own: set[tuple[str, str]] = set()
 
     def add(self, places: Places, observed: Observed) -> None:
         host = places.hosts[0]
@@ -176,9 +177,10 @@ class _Sight:
             known = self._found.setdefault(app, {})
             for one in containers:
                 key = one.id, host if places.runtime == SWARM else ""
-                if one.host == host:
-                    known[key] = one
-                elif key not in known:
+                own = one.host == host and key not in self._own  # made locally, it names no host
+                if own:
+                    self._own.add(key)
+                if own or key not in known:
                     known[key] = replace(one, host=host)
 
     def apps(self) -> dict[str, tuple[Container, ...]]:

@@ -103,6 +103,9 @@ def test_without_a_registry_it_is_sent_once_and_then_needs_no_builder(
     shop.apply()
     assert shop.answer() == "two"
     assert running_on(remote, shop) == images(remote, shop) == []
+    before = shop.images()
+    assert shop.ask("gc")["images"] == []  # `builder` and `local` are one
+    assert shop.images() == before
     assert len(carried(builder)) == 1
 
 

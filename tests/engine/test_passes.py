@@ -17,6 +17,7 @@ from reconciler.engine.control import Words
 from reconciler.engine.desired import Policy
 from reconciler.engine.documents import Wanted, status_document
 from reconciler.engine.reconcile import Pass, run_pass
+from reconciler.engine.requests import Asked, repeat_request
 from reconciler.engine.wiring import open_tools
 from reconciler.errors import UsageError
 from reconciler.host.engine import Engine
@@ -303,6 +304,12 @@ def test_retention_forgets_what_happened_between_deployments_too(host: Host) -> 
     keep_to_retention(host)
     events = host.tools.store.list_events("shop/api")
     assert {event.deployment for _, event in events} == {row.id}
+
+
+def test_what_joined_another_deployment_is_repeated_by_itself(host: Host) -> None:
+    (row,) = host.converge()
+    joined = replace(row, request=replace(row.read_request(), joins="other").to_json())
+    assert repeat_request(joined, Asked("rollback", "manual", "by hand")).joins == ""
 
 
 # -- side by side ----------------------------------------------------------------------------
