@@ -193,6 +193,7 @@ class SwarmBench(Bench):
         fields["swarm"] = {**swarm, **fields.get("swarm", {})}
         fields.setdefault("networks", ["bridge"])  # on others each end takes two seconds more
         fields.setdefault("restart", "no")
+        fields.setdefault("health", {"stable": "100ms"})
         fields.setdefault("stop_grace_period", "2s")
         image, secrets = fields.pop("image", self.image), fields.pop("secrets", {})
         workload = super().workload(name, runtime="swarm", **fields)

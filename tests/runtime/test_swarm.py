@@ -19,8 +19,6 @@ from tests.support.load import Load
 from tests.support.swarm import Node, Swarm
 from tests.support.system import wait_until
 
-OVERLAY: dict[str, Any] = {"networks": [], "swarm": {"order": "start-first"}}
-
 
 def verify(bench: SwarmBench, workload: Workload, instance: Instance) -> str:
     return check_health(instance, workload.spec.health, bench.job)
@@ -160,7 +158,7 @@ def test_swarm_node_and_manager_lost_during_an_update(
     fields: dict[str, Any] = {
         "replicas": 3,
         "restart": "always",
-        "swarm": {"delay": "2s", "max_per_node": 2},
+        "swarm": {"delay": "1s", "max_per_node": 2},
     }
     roll_out(lonely_swarm_bench, lonely_swarm_bench.workload(**fields))
     workload = lonely_swarm_bench.workload(**fields)
@@ -257,6 +255,7 @@ def test_swarm_refuses_what_belongs_to_others(swarm_bench: SwarmBench) -> None:
     assert swarm_bench.containers() == ()
 
 
+@pytest.mark.long
 def test_swarm_constraint_that_no_node_meets(swarm_bench: SwarmBench) -> None:
     workload = swarm_bench.workload(swarm={"constraints": ["node.labels.zone == moon"]})
     with pytest.raises(DeployError, match="no suitable node"):
