@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from tests.support.engine import PrivateEngine
 from tests.support.recorder import Recorder
 from tests.support.registry import PrivateRegistry
 from tests.support.sshd import SshHost
+from tests.support.system import wait_until
 
 HEALTH = {"command": ["sh", "-c", "wget -q -O - http://127.0.0.1:8000 | grep ."], "timeout": "20s"}
 
@@ -69,6 +72,20 @@ def carried(builder: Recorder) -> list[str]:
     return [line for line in builder.requests if line.endswith("/get")]
 
 
+def open_there(registry: PrivateRegistry, remote: PrivateEngine, name: str) -> None:
+    """The registry at the same address on the other machine, too."""
+    argv = ["docker-registry", "serve", str(registry.home / "config.yml")]
+    remote.spawn(argv, remote.home / f"{name}-registry.log")
+    wait_until(lambda: _answers(registry, remote))
+
+
+def _answers(registry: PrivateRegistry, remote: PrivateEngine) -> bool:
+    with remote.inside(), suppress(OSError):
+        socket.create_connection((registry.host, registry.port), 1).close()
+        return True
+    return False
+
+
 def test_without_a_registry_it_is_sent_once_and_then_needs_no_builder(
     shop: Shop, remote: PrivateEngine, builder: Recorder
 ) -> None:
@@ -78,7 +95,7 @@ def test_without_a_registry_it_is_sent_once_and_then_needs_no_builder(
     shop.apply()
     (row,) = shop.history()
     assert shop.stages(row) == action["stages"]
-    assert running(remote, shop)["ImageID"] == row["image"] or row["image"] in images(remote, shop)
+    assert images(remote, shop) == [row["image"]]
     assert len(carried(builder)) == 1
     assert shop.containers() == []
     log = shop.run("logs", "api").out
@@ -87,9 +104,14 @@ def test_without_a_registry_it_is_sent_once_and_then_needs_no_builder(
     with builder.away():
         row = deploy(shop, env={"COLOUR": "blue"})
         assert shop.stages(row) == ["deploy", "health"]
+        named = images(remote, shop)
         remote.docker("rm", "-f", running(remote, shop)["Id"])
+        remote.docker("tag", *named, f"{shop.project}:kept")
+        remote.docker("rmi", *named)
         row = deploy(shop, env={"COLOUR": "blue"})
         assert (row["kind"], shop.stages(row)) == ("heal", ["deploy", "health"])
+        remote.docker("rmi", f"{shop.project}:kept")
+        assert images(remote, shop) == named  # it got its name again
         shop.commit_page("two")
         (action,) = shop.plan()["actions"]
         assert action["action"] == "block"
@@ -112,8 +134,7 @@ def test_without_a_registry_it_is_sent_once_and_then_needs_no_builder(
 def test_by_the_registry_it_is_pinned_by_digest_and_the_host_keeps_to_retention(
     shop: Shop, remote: PrivateEngine, builder: Recorder, registry: PrivateRegistry
 ) -> None:
-    remote.spawn(["docker-registry", "serve", str(registry.home / "config.yml")],
-                 remote.home / f"{shop.project}-registry.log")  # fmt: skip
+    open_there(registry, remote, shop.project)
     repository = f"{registry.address}/{shop.project}/api"
     fields = {
         "image": {"repository": repository, "push": True},
