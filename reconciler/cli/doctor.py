@@ -10,10 +10,17 @@ import click
 
 from reconciler.cli.options import Options, common_options
 from reconciler.cli.output import print_json
-from reconciler.engine.doctor import Finding, examine, examine_quickly
-from reconciler.errors import SpecError, Stalled, Transient
+from reconciler.engine.doctor import examine, examine_quickly
+from reconciler.engine.findings import Finding
+from reconciler.errors import ReconcilerError, SpecError, Stalled, Transient
+from reconciler.spec.loaded import LoadedSpec
 
-MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
+MARKS = {
+    "ok": ("✓", "green"),
+    "warning": ("!", "yellow"),
+    "error": ("✗", "red"),
+    "unknown": ("?", "blue"),
+}
 
 
 @click.command()
@@ -24,12 +31,13 @@ MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "r
     help="Only engine and state, in a moment: for a container's HEALTHCHECK.",
 )
 def doctor(options: Options, quick: bool) -> int:
-    """Check engine, builder, git, state directory and the spec's registries.
+    """Check engine, builder, git, state directory, the spec's registries, hosts and Swarms.
 
-    Says what works, what doesn't, and what to do. Exits with 69 when something doesn't.
+    Says what works, what doesn't, what can't be seen from here, and what to do. Exits with 69 when
+    something doesn't work.
     """
     findings: list[Finding] = []
-    for finding in examine_quickly(options.state_dir) if quick else _examine(options):
+    for finding in _examine_quickly(options) if quick else _examine(options):
         findings.append(finding)
         if not options.json:
             _print(finding)
@@ -51,6 +59,24 @@ def _examine(options: Options) -> Iterator[Finding]:
         except (Transient, Stalled) as error:
             yield Finding("error", "spec", error.what, error.todo)
     yield from examine(options.state_dir, loaded, time.time())
+
+
+def _examine_quickly(options: Options) -> Iterator[Finding]:
+    return examine_quickly(options.state_dir, _known(options))
+
+
+def _known(options: Options) -> LoadedSpec | None:
+    """The spec in force, when it is at hand: no git host is asked."""
+    try:
+        if options.repo:
+            from reconciler.cli.configuration import open_configuration
+
+            return open_configuration(options).in_force()
+        return options.load()
+    except ReconcilerError:
+        from reconciler.spec.cache import find_last
+
+        return None if options.repo else find_last(options.file, options.cache_dir)
 
 
 def _print(finding: Finding) -> None:
