@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 
+from reconciler.errors import EngineUnavailable
 from reconciler.host.engine import Answer, Request, read_message
 from reconciler.host.images import Auth, encode_auth
 from reconciler.runtime.docker_api import (
@@ -178,9 +179,11 @@ class SwarmApi(DockerApi):
             return super()._judge(answer)
         except Refused as error:
             if error.status == _UNAVAILABLE or _NO_MANAGER.search(error.text):
-                gone = self.engine.unavailable(error.text)
-                gone.todo = TODO_MANAGER
-                raise gone from error
+                said = error.text.rpartition("desc = ")[2]
+                raise EngineUnavailable(
+                    f"the engine at {self.engine.url} manages no Swarm now: {said}",
+                    todo=TODO_MANAGER,
+                ) from error
             raise
 
 

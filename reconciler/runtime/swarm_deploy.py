@@ -234,7 +234,7 @@ class SwarmDeploy:
                     elif containers is not None:
                         self._label(service, LABEL_SETTLED, service.deployment)
             self._remove(doomed, job)
-            if containers is None and count:
+            if doomed and not self._api.services(f"{LABEL_APP}={app}"):
                 self._means.drop_secrets(app, None)
         return count
 

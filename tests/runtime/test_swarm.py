@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.errors import DeployError, HealthError
+from reconciler.errors import DeployError, EngineUnavailable, HealthError
+from reconciler.host.engine import Engine
 from reconciler.pipeline.health import check_health
 from reconciler.runtime.base import Instance, Workload
+from reconciler.runtime.swarm import SwarmRuntime
 from tests.runtime.bench import SwarmBench
 from tests.support.haproxy import make_haproxy_image
 from tests.support.load import Load
@@ -253,6 +255,12 @@ def test_swarm_refuses_what_belongs_to_others(swarm_bench: SwarmBench) -> None:
         with pytest.raises(DeployError, match=why):
             swarm_bench.deploy(workload)
     assert swarm_bench.containers() == ()
+
+
+def test_swarm_engine_that_manages_none(swarm: Swarm, tmp_path: Path) -> None:
+    worker = Engine(swarm.nodes[1].url)
+    with pytest.raises(EngineUnavailable, match="manages no Swarm"):
+        SwarmRuntime(worker, tmp_path).observe("shop")
 
 
 @pytest.mark.long
