@@ -14,6 +14,8 @@ from reconciler.engine.snapshot import Snapshot, take_snapshot
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.actions import Plan
 from reconciler.plan.changing import short
+from reconciler.plan.places import SWARM
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 
 NEXT = {
@@ -58,10 +60,23 @@ def _now(app: str, state: Document, snapshot: Snapshot) -> list[str]:
         lines.append(f"  wanted    {desired.revision or 'default'} = {short(desired.resolved)}")
     if state["running_revision"]:
         lines.append(f"  running   {short(state['running_revision'])}, {state['image'][:19]}")
-    lines += [f"  container {c['name']} ({c['id']}) {c['state']}" for c in state["containers"]]
+    lines += [f"  away      {reason}" for reason in state["away"].values()]
+    for container in state["containers"]:
+        lines.append(_container(container))
+        if container["drift"]:
+            lines.append(f"            {container['drift']}")
     if state["hold"]:
         lines.append(f"  held      {state['hold']}")
     return lines
+
+
+def _container(container: Document) -> str:
+    """In one line; where it is, unless that is the local engine."""
+    text = f"  container {container['name']} ({container['id']}) {container['state']}"
+    if container["runtime"] == SWARM:
+        nodes = ", ".join(container["nodes"]) or "no node"
+        return f"{text} on {nodes}: {container['detail']}"
+    return text if container["host"] == LOCAL else f"{text} on {container['host']}"
 
 
 def _last(history: list[Document]) -> list[str]:
