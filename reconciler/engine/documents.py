@@ -311,6 +311,8 @@ def _health(known: _Known, serving: Container | None) -> str:
         return "unknown"
     if serving is None or serving.state != "running":
         return _broken(serving)
+    if serving.runtime == SWARM:
+        running, wanted = serving.tasks
     if running < wanted:
         return f"{running} of {wanted} run"
     return f"unknown on {', '.join(known.away)}" if known.away else serving.health or "healthy"

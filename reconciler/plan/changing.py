@@ -34,8 +34,11 @@ def change(view: View, desired: DesiredApp, serving: Serving) -> Action | None:
     build = _describe_build(desired, serving)
     run = describe_changes(serving.run, desired.run)
     move = say_move(view.places, places_of(desired.settings))
-    if build or run or view.places.runtime != places_of(desired.settings).runtime:
-        causes = (*build, *run, *move)
+    elsewhere = view.places.runtime != places_of(desired.settings).runtime
+    if elsewhere:  # which says it all of a section that only one of them has
+        run = [cause for cause in run if not cause.startswith("swarm.")]
+    if build or run or elsewhere:
+        causes = (*move, *build, *run) if elsewhere else (*build, *run, *move)
         return _leaving(view, desired, _deploying(view, desired, causes, new_image=bool(build)))
     before, after = view.replicas, replicas_of(desired.settings)
     scale = (f"replicas: {before} → {after}",) if before != after else ()

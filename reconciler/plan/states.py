@@ -184,8 +184,8 @@ class Container:
     `health`: healthy, unhealthy, starting, or empty where the image has no check.
     `exit_code` is None while it runs. `task`: the name of a one-off task, which never serves.
     `host`: the name of the host that showed it, `runtime` of which kind it is; on a Swarm it
-    stands for the tasks of one deployment, `nodes` are where these run, and `drift` says what
-    somebody changed about it.
+    stands for the tasks of one deployment, `nodes` are where these run, `tasks` how many do and
+    shall, and `drift` says what somebody changed about it.
     """
 
     app: str
@@ -207,6 +207,7 @@ class Container:
     host: str = LOCAL
     runtime: str = "docker"
     nodes: tuple[str, ...] = ()
+    tasks: tuple[int, int] = (1, 1)
     drift: str = ""
 
     @property

@@ -93,6 +93,7 @@ def _container(service: Service, spec: Document, deployment: str) -> Container:
         status=describe(service, deployment),
         created=int(parse_time(created)),
         runtime="swarm",
+        tasks=(len(service.serving(deployment)), service.count(deployment)),
         nodes=tuple(sorted({service.node_name(task.node) for task in running})),
     )
 
