@@ -198,8 +198,8 @@ def registry_auth(engine: PrivateEngine) -> PrivateRegistry:
 def make_registry() -> Iterator[Callable[..., PrivateRegistry]]:
     made: list[PrivateRegistry] = []
 
-    def make(engine: PrivateEngine, user: str = "") -> PrivateRegistry:
-        made.append(PrivateRegistry(engine, user).start())
+    def make(engine: PrivateEngine, user: str = "", host: str = "127.0.0.1") -> PrivateRegistry:
+        made.append(PrivateRegistry(engine, user, host).start())
         return made[-1]
 
     yield make

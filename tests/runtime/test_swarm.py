@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from reconciler.pipeline.health import check_health
 from reconciler.runtime.base import Instance, Workload
 from reconciler.runtime.swarm import SwarmRuntime
 from tests.runtime.bench import SwarmBench
+from tests.support.engine import BASE_IMAGE
 from tests.support.haproxy import make_haproxy_image
 from tests.support.load import Load
+from tests.support.registry import PrivateRegistry
 from tests.support.swarm import Node, Swarm
 from tests.support.system import wait_until
 
@@ -228,6 +231,29 @@ def test_swarm_secret_that_changes(swarm_bench: SwarmBench) -> None:
         names += own
     assert len(set(names)) == 2
     assert all(name.startswith(f"{swarm_bench.project}-web-token-") for name in names)
+
+
+# -- registries ------------------------------------------------------------------------------
+
+
+def test_swarm_nodes_pull_with_the_credentials(
+    swarm_bench: SwarmBench, make_registry: Callable[..., PrivateRegistry]
+) -> None:
+    swarm = swarm_bench.swarm
+    registry = make_registry(swarm.switch, "deployer", swarm.registry.host)
+    name = f"{registry.address}/{swarm_bench.project}"
+    registry.login(swarm.manager)
+    for argv in (["tag", BASE_IMAGE, name], ["push", "-q", name]):
+        swarm.manager.docker(*argv)
+    image = f"{name}@{registry.digest(swarm_bench.project, 'latest')}"
+    there = {"constraints": ["node.role == worker"]}
+    denied = swarm_bench.workload("denied", image=image, swarm=there)
+    with pytest.raises(DeployError, match="can't be fetched on node"):
+        swarm_bench.deploy(denied)
+    auth = {"username": registry.user, "password": registry.password}
+    workload = replace(swarm_bench.workload(image=image, swarm=there), auth=auth)
+    roll_out(swarm_bench, workload)
+    assert nodes_of(swarm_bench)[0] in ("node2", "node3")
 
 
 # -- what is refused before anything is changed ----------------------------------------------

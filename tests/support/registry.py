@@ -135,10 +135,10 @@ class PrivateRegistry:
         self.engine.docker("rmi", name)
         return self.digest(repository, tag)
 
-    def login(self) -> None:
-        """Put the credentials into the engine's private docker config."""
+    def login(self, engine: PrivateEngine | None = None) -> None:
+        """Put the credentials into the docker config of the registry's engine, or of another."""
         argv = ["login", "--username", self.user, "--password-stdin", self.address]
-        self.engine.docker(*argv, stdin=self.password)
+        (engine or self.engine).docker(*argv, stdin=self.password)
 
 
 def _free_port(host: str) -> int:

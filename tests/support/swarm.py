@@ -201,7 +201,7 @@ def _make_swarm() -> dict[str, Any]:
     switch = PrivateEngine.create()
     _make_switch(switch)
     registry = PrivateRegistry(switch, host=SWITCH).start()
-    nodes = [_make_node(switch, number, registry) for number in range(1, NODES + 1)]
+    nodes = [_make_node(switch, number) for number in range(1, NODES + 1)]
     with ThreadPoolExecutor(NODES) as pool:
         list(pool.map(PrivateEngine.start, nodes))
         image = pool.submit(nodes[0].make_base_image)
@@ -236,8 +236,8 @@ def _plug(switch: PrivateEngine, port: str) -> None:
     switch.run_inside(["ip", "link", "set", port, "master", "bridge", "up"])
 
 
-def _make_node(switch: PrivateEngine, number: int, registry: PrivateRegistry) -> Node:
-    config = {"insecure-registries": [registry.address], "live-restore": False}
+def _make_node(switch: PrivateEngine, number: int) -> Node:
+    config = {"insecure-registries": [f"{SUBNET}.0/24"], "live-restore": False}
     node = Node(PrivateEngine.create(config=config).home)
     (node.home / "hostname").write_text(f"node{number}")
     port = f"port{number}"

@@ -1,5 +1,7 @@
 """The Swarm of the tests: its nodes, and a service over all of them."""
 
+import pytest
+
 from tests.support.swarm import Swarm
 from tests.support.system import wait_until
 
@@ -22,3 +24,12 @@ def test_swarm_runs_a_service_on_each_node(swarm: Swarm) -> None:
 def _running(swarm: Swarm) -> set[str]:
     tasks = swarm.tasks("probe")
     return {task["NodeID"] for task in tasks if task["Status"]["State"] == "running"}
+
+
+@pytest.mark.long
+def test_swarm_node_that_is_cut_off_comes_back(broken_swarm: Swarm) -> None:
+    node = broken_swarm.nodes[2]
+    broken_swarm.cut(node)
+    wait_until(lambda: broken_swarm.states()[node.hostname] == "down", 30)
+    broken_swarm.mend(node)
+    broken_swarm.await_all()
