@@ -181,7 +181,7 @@ class SwarmBench(Bench):
     def __init__(self, runtime: SwarmRuntime, project: str, base_dir: Path, swarm: Swarm) -> None:
         super().__init__(runtime, project, base_dir)
         self.swarm = swarm
-        self.image = swarm.put("base")
+        self.image = swarm.base_image()
 
     def workload(self, name: str = "web", **fields: Any) -> Workload:
         swarm = {

@@ -55,13 +55,11 @@ SHORT_ON_A_SWARM = (
     "test_deploy_first_time",
     "test_settle_without_the_new_one_removes_nothing",
     "test_revert_puts_the_old_one_back",
-    "test_revert_of_the_first_deployment",
     "test_deploy_that_can_not_start",
     "test_deploy_that_can_not_be_created_stops_nothing",
-    "test_revert_to_an_exited_one_starts_it",
     "test_deploy_cancelled_while_the_old_one_stops",
     "test_remove_of_some",
-    "test_task_repeated_runs_once",
+    "test_task_says_how_it_ended",
 )
 """A Swarm takes a second for each task that ends, so the others are tried on one with `--long`."""
 

@@ -5,18 +5,16 @@ namespace is on that bridge as well, so that a test reaches a node's ports at `n
 
     swarm.manager, swarm.workers     nodes: a PrivateEngine with .address, .hostname and .id
     swarm.cut(node); swarm.mend(node)     its link goes, and comes back
-    swarm.put("web", "1", files)     the digest reference of an image that was made and pushed
+    swarm.base_image()               the digest reference of the base image, which was pushed
     with swarm.alone(): …            no other process of the session uses it meanwhile
 
 All processes of a session share one; the first that asks makes it.
 """
 
 import fcntl
-import hashlib
 import json
 import subprocess
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -137,20 +135,15 @@ class Swarm:
         filters = quote(json.dumps({"service": [service]}))
         return list(self.manager.request("GET", f"/tasks?filters={filters}"))
 
-    def put(self, name: str, dockerfile: str = "", files: Mapping[str, str] | None = None) -> str:
-        """`repository@sha256:…` of an image for all nodes: the base image, or made from it."""
-        key = hashlib.sha256(json.dumps([dockerfile, files]).encode()).hexdigest()[:12]
-        tag = f"{self.registry.address}/{name}:{key}"
-        if dockerfile:
-            with tempfile.TemporaryDirectory(dir=self.switch.home) as directory:
-                (Path(directory) / "Dockerfile").write_text(f"FROM {BASE_IMAGE}\n{dockerfile}")
-                for path, text in (files or {}).items():
-                    (Path(directory) / path).write_text(text)
-                self.manager.docker("build", "-q", "-t", tag, directory)
-        else:
-            self.manager.docker("tag", BASE_IMAGE, tag)
-        self.manager.docker("push", "-q", tag)
-        return f"{self.registry.address}/{name}@{self.registry.digest(name, key)}"
+    def base_image(self) -> str:
+        """`repository@sha256:…` of the engines' base image, for all nodes."""
+        tag = f"{self.registry.address}/base:1"
+        with (self.switch.home / "push.lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the registry fails when two push the same at once
+            if not self.registry.tags("base"):
+                self.manager.docker("tag", BASE_IMAGE, tag)
+                self.manager.docker("push", "-q", tag)
+        return f"{self.registry.address}/base@{self.registry.digest('base', '1')}"
 
     def discard(self, word: str) -> None:
         """Remove the services, secrets and networks whose names begin with `word`."""

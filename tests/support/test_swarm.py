@@ -8,7 +8,7 @@ from tests.support.system import wait_until
 
 def test_swarm_runs_a_service_on_each_node(swarm: Swarm) -> None:
     swarm.await_all()
-    image = swarm.put("base")
+    image = swarm.base_image()
     spec = {
         "Name": "probe",
         "Labels": {"probe": "1"},
