@@ -45,8 +45,8 @@ EARLY = ("die", "pause")
 """Those that the engine tells of before its list shows them."""
 SWARM_TYPES, SWARM_ACTIONS = ("service", "node"), ("create", "update", "remove")
 
-FIRST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_ELSEWHERE = 0.1, 1.0, 15.0
-END_SECONDS = 1.0
+FIRST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_ELSEWHERE = 0.1, 1.0, 10.0
+ANSWER_SECONDS, END_SECONDS = 10.0, 1.0
 CALM_SECONDS = 10.0
 """A connection that lasted this long was a good one: the next one is tried at once."""
 
@@ -154,7 +154,8 @@ class _Listener:
             engine = self._hosts.engine(self._name)
             self._is_here = engine.access.is_here
             take = self._reader.of(engine)
-            stream(engine, _request(swarm=self.swarm), self._connection, take, self._opened)
+            request, job = _request(swarm=self.swarm), self._connection
+            stream(engine, request, job, take, self._opened, patience=ANSWER_SECONDS)
         except (EngineUnavailable, Refusal, ValueError) as error:  # no JSON: no engine
             if self._opened_at is None:
                 self._fails(error)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from reconciler import queue
 from reconciler.engine.desired import Target
+from reconciler.engine.whereabouts import remember_hosts
 from reconciler.pipeline.tools import Tools
 from reconciler.plan.facts import setting_facts
 from reconciler.plan.hashes import target_hash
@@ -55,6 +56,7 @@ def put_request(tools: Tools, request: Request) -> Deployment:
     wanted = places_of(setting_facts(from_plain(App, request.spec)))
     leaves = tuple(place for place in served if place not in wanted.all)
     names = {*wanted.hosts, *(host for _, host in leaves), tools.hosts.build_host}
+    remember_hosts(tools.store, tools.hosts, request.app, names)
     request = replace(
         request,
         leaves=leaves,

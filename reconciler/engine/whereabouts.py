@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reconciler.host.hosts import Hosts
 from reconciler.plan.places import Places, places_of
 from reconciler.plan.states import Facts, Observed, Recorded
 from reconciler.runtime.fleet import Fleet
@@ -34,21 +35,22 @@ class Look:
 
     def by_recorded(self, recorded: Recorded) -> Observed:
         """What runs, everywhere. Raises `EngineUnavailable` when no place answers."""
-        known = [app.serving for app in recorded.apps.values() if app.serving is not None]
-        return self._look((one.deployment, one.settings) for one in known)
+        return self._look(
+            (app.app, app.serving.settings) for app in recorded.apps.values() if app.serving
+        )
 
     def by_rows(self) -> Observed:
         """The same, without a recorded state at hand."""
         self._learn()
         rows = self.store.list_apps(self.loaded.spec.project)
-        return self._look((row.serving, row.settings) for row in rows if row.serving)
+        return self._look((row.app, row.settings) for row in rows if row.serving)
 
     def learn_of(self, app: str) -> None:
         """Make the hosts known where one app may be."""
         self._learn()
         row = self.store.find_app(app)
         if row is not None and row.serving:
-            self._remember(places_of(row.settings), row.serving)
+            remember_hosts(self.store, self.fleet.hosts, app, places_of(row.settings).hosts)
 
     def _learn(self) -> None:
         spec = self.loaded.spec
@@ -59,19 +61,21 @@ class Look:
         builds = any(not isinstance(app.source, ImageSource) for app in apps)
         builder = self.loaded.spec.build_host if builds else ""
         found = places_in(self.loaded)
-        for deployment, settings in served:
+        for app, settings in served:
             places = places_of(settings)
             if places not in found:
                 found[places] = None
-                self._remember(places, deployment)
+                remember_hosts(self.store, self.fleet.hosts, app, places.hosts)
         greeted = (Places(hosts=(builder,)),) if builder else ()
         self.fleet.looked_at = (*found, *greeted)
         return self.fleet.observe(self.loaded.spec.project, found, builder)
 
-    def _remember(self, places: Places, deployment: str) -> None:
-        """Hosts that are gone from the spec, as the deployment knew them."""
-        if all(map(self.fleet.hosts.knows, places.hosts)):
+
+def remember_hosts(store: Store, hosts: Hosts, app: str, names: Iterable[str]) -> None:
+    """Make hosts known that are gone from the spec, as the app's last deployments knew them."""
+    missing = [name for name in names if not hosts.knows(name)]
+    for row in store.list_deployments(app, -1) if missing else ():
+        known = row.read_request().hosts
+        hosts.learn_described({name: known[name] for name in missing if name in known})
+        if all(map(hosts.knows, missing)):
             return
-        row = self.store.find_deployment(deployment)
-        if row is not None:
-            self.fleet.hosts.learn_described(row.read_request().hosts)

@@ -44,10 +44,13 @@ def stream(
     job: Job,
     take: Callable[[Message], None],
     opened: Callable[[], None] = _ignore,
+    *,
+    patience: float | None = None,
 ) -> None:
     """Send the request and give each message of the answer to `take`, until the answer ends.
 
-    `opened` is called once the engine has accepted, before the first message.
+    `opened` is called once the engine has accepted, before the first message. `patience`: how
+    many seconds that may take; None for as long as it takes.
 
     Raises the job's `Stopped` when it is cancelled, `Refusal`, or `EngineUnavailable` when the
     engine goes away in the middle. Takes as long as it takes: silence is no error.
@@ -56,13 +59,14 @@ def stream(
     reading = functools.partial(_reading, engine, request, job)
     wire = reading(functools.partial(engine.connect, timeout=10))
     try:
-        wire.wait_forever()
+        wire.wait(patience)
         with job.cancel.interrupting(wire.shut_down):
             head = reading(
                 lambda: wire.ask(request.method, request.target, request.headers, request.body)
             )
             if head.status >= 300:
                 raise Refusal(read_message(reading(wire.read)), status=head.status)
+            wire.wait(None)
             opened()
             rest = b""
             while piece := reading(wire.read_piece):

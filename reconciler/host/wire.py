@@ -57,7 +57,11 @@ class Wire:
 
     def wait_forever(self) -> None:
         """From now on no silence is too long."""
-        self._socket.settimeout(None)
+        self.wait(None)
+
+    def wait(self, seconds: float | None) -> None:
+        """From now on a longer silence is an error; with None, none is."""
+        self._socket.settimeout(seconds)
 
     def ask(
         self,

@@ -18,6 +18,11 @@ def skip(context: Context) -> str:
     return find_same(context) if context.request.keep_same else ""
 
 
+def check(context: Context) -> None:
+    """Nothing is touched, and so nothing to be put back, while a host is known to be away."""
+    context.tools.runtime.check(context.station)
+
+
 def run(context: Context) -> StageResult:
     """Replace the app's container, and remember what it is made of."""
     _check_joined(context)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from reconciler.errors import DeployError
+from reconciler.errors import DeployError, HealthError
 from reconciler.pipeline import deploy, traffic
 from reconciler.pipeline.context import Context, Copy
 from reconciler.pipeline.health import check_health
@@ -50,10 +50,14 @@ def _roll(context: Context, image_id: str, copies: Sequence[Copy]) -> None:
 
 
 def _bring_up(context: Context, image_id: str, copy: Copy) -> None:
-    instance = context.runtime.deploy(context.workload(image_id, copy), context.job)
-    _check_own(context, copy, instance)
-    context.found.instances[copy] = instance
-    verified = check_health(instance, context.app.health, context.job)
+    try:
+        instance = context.runtime.deploy(context.workload(image_id, copy), context.job)
+        _check_own(context, copy, instance)
+        context.found.instances[copy] = instance
+        verified = check_health(instance, context.app.health, context.job)
+    except (DeployError, HealthError) as error:
+        error.what = f"{_say(context, copy)}: {error.what}"
+        raise
     context.job.log(f"{_say(context, copy)} is healthy: {verified}")
 
 

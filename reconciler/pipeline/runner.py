@@ -82,7 +82,8 @@ STAGES: Mapping[str, ModuleType] = {
     "watch": watch,
     "post_deploy": post_deploy,
 }
-"""One that has `wanted` is there only where that says so."""
+"""One that has `wanted` is there only where that says so. One that has `check` doesn't begin where
+that raises."""
 
 ONCE = ("pre_deploy", "post_deploy")
 """What ran before a crash isn't run again."""
@@ -95,7 +96,7 @@ REMOVE: Mapping[str, ModuleType] = {"remove": remove}
 MAX_ATTEMPTS = 20
 """A deployment whose process dies this often is ended as `interrupted` instead of resumed."""
 
-REVERT_PATIENCE_SECONDS, REVERT_ELSEWHERE_SECONDS = 120.0, 30.0
+REVERT_PATIENCE_SECONDS, REVERT_ELSEWHERE_SECONDS = 120.0, 15.0
 """How long putting the old container back waits for an engine that is away. One of another machine
 may be away for long, and whoever waits for it keeps others waiting; when it is back, a pass puts
 right what is there."""
@@ -235,6 +236,8 @@ def _run_stage(context: Context, name: str, stage: ModuleType) -> None:
             queue.end_stage(store, context.claim, name, result, clock())
             context.emit("stage", stage=name, status="skipped", seconds=0.0)
             return
+        if check := getattr(stage, "check", None):
+            check(context)
         started = time.monotonic()
         queue.begin_stage(store, context.claim, name, clock())
         context.emit("stage", stage=name, status="running", seconds=0.0)

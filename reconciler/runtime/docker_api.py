@@ -19,6 +19,8 @@ from reconciler.host.refusals import disk_full, is_disk_full
 Document = Mapping[str, Any]
 
 CALL_SECONDS = 120.0
+LIST_SECONDS = 10.0
+"""How long a list may take. Passes wait for it, and so does whatever is on other hosts."""
 """For one call; the engine may have to copy a volume's first content, or be short of CPU."""
 _NOT_FOUND = 404
 _SWARM_TASK = "com.docker.swarm.task.id"
@@ -56,7 +58,8 @@ class DockerApi:
         """Every container that carries `label`, running or not; newest first. Those of a Swarm's
         tasks are left out: they belong to their service."""
         filters = json.dumps({"label": [label]})
-        answer = self._send("GET", "/containers/json", {"all": "1", "filters": filters})
+        query = {"all": "1", "filters": filters}
+        answer = self._send("GET", "/containers/json", query, timeout=LIST_SECONDS)
         return [one for one in _documents(answer) if _SWARM_TASK not in one["Labels"]]
 
     def list_running(self, label: str = "") -> Sequence[Document]:

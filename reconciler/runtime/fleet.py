@@ -82,6 +82,13 @@ class Fleet:
         """A runtime for one app that is there."""
         return Spread(self, station)
 
+    def check(self, station: Station) -> None:
+        """Raises `EngineUnavailable` when one of the places is away, and isn't asked now."""
+        for place in station.here:
+            hosts = station.places.hosts if place[0] == SWARM else place[1:]
+            if all(self.hosts.is_away(host, place[0]) for host in hosts):
+                self.hosts.check(hosts[0], place[0])
+
     def at_place(self, place: Place) -> Runtime:
         """A runtime for one place."""
         kind, host = place

@@ -15,6 +15,7 @@ from reconciler.host.engine import Answer, Request, read_message
 from reconciler.host.images import Auth, encode_auth
 from reconciler.runtime.docker_api import (
     CALL_SECONDS,
+    LIST_SECONDS,
     DockerApi,
     Document,
     Refused,
