@@ -36,7 +36,7 @@ from reconciler.host.labels import (
     LABEL_PROXY,
     LABEL_TASK,
 )
-from reconciler.host.stream import Refusal, stream
+from reconciler.host.stream import Opening, Refusal, stream
 from reconciler.plan.places import SWARM, Places
 from reconciler.spec.hosts import LOCAL
 
@@ -154,8 +154,8 @@ class _Listener:
             engine = self._hosts.engine(self._name)
             self._is_here = engine.access.is_here
             take = self._reader.of(engine)
-            request, job = _request(swarm=self.swarm), self._connection
-            stream(engine, request, job, take, self._opened, patience=ANSWER_SECONDS)
+            opening = Opening(self._opened, ANSWER_SECONDS)
+            stream(engine, _request(swarm=self.swarm), self._connection, take, opening)
         except (EngineUnavailable, Refusal, ValueError) as error:  # no JSON: no engine
             if self._opened_at is None:
                 self._fails(error)

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from reconciler.errors import EngineUnavailable
 from reconciler.host.engine import Engine, Request, read_message
 from reconciler.host.job import Job
+from reconciler.values import frozen
 
 Message = dict[str, Any]
 T = TypeVar("T")
@@ -38,19 +39,26 @@ def _ignore() -> None:
     """For callers who don't ask when it begins."""
 
 
+@frozen
+class Opening:
+    """`tell` is called once the engine has accepted, before the first message. `patience`: how
+    many seconds that may take; None for as long as it takes."""
+
+    tell: Callable[[], None] = _ignore
+    patience: float | None = None
+
+
+WHENEVER = Opening()
+
+
 def stream(
     engine: Engine,
     request: Request,
     job: Job,
     take: Callable[[Message], None],
-    opened: Callable[[], None] = _ignore,
-    *,
-    patience: float | None = None,
+    opening: Opening = WHENEVER,
 ) -> None:
     """Send the request and give each message of the answer to `take`, until the answer ends.
-
-    `opened` is called once the engine has accepted, before the first message. `patience`: how
-    many seconds that may take; None for as long as it takes.
 
     Raises the job's `Stopped` when it is cancelled, `Refusal`, or `EngineUnavailable` when the
     engine goes away in the middle. Takes as long as it takes: silence is no error.
@@ -59,7 +67,7 @@ def stream(
     reading = functools.partial(_reading, engine, request, job)
     wire = reading(functools.partial(engine.connect, timeout=10))
     try:
-        wire.wait(patience)
+        wire.wait(opening.patience)
         with job.cancel.interrupting(wire.shut_down):
             head = reading(
                 lambda: wire.ask(request.method, request.target, request.headers, request.body)
@@ -67,7 +75,7 @@ def stream(
             if head.status >= 300:
                 raise Refusal(read_message(reading(wire.read)), status=head.status)
             wire.wait(None)
-            opened()
+            opening.tell()
             rest = b""
             while piece := reading(wire.read_piece):
                 *lines, rest = (rest + piece).split(b"\n")

@@ -172,7 +172,8 @@ class SwarmApi(DockerApi):
 
     def _list(self, path: str, filters: Mapping[str, Sequence[str]]) -> Sequence[Document]:
         query = {"filters": json.dumps(filters)} if filters else {}
-        documents: Sequence[Document] = self._send("GET", path, query).json() or ()
+        answer = self._send("GET", path, query, timeout=LIST_SECONDS)
+        documents: Sequence[Document] = answer.json() or ()
         return documents
 
     def _judge(self, answer: Answer) -> Answer:
