@@ -51,25 +51,13 @@ def lonely_swarm_bench(broken_swarm: Swarm, tmp_path: Path) -> Iterator[SwarmBen
         yield bench
 
 
-SHORT_ON_A_SWARM = (
-    "test_deploy_first_time",
-    "test_settle_without_the_new_one_removes_nothing",
-    "test_revert_puts_the_old_one_back",
-    "test_deploy_that_can_not_start",
-    "test_deploy_that_can_not_be_created_stops_nothing",
-    "test_deploy_cancelled_while_the_old_one_stops",
-    "test_remove_of_some",
-    "test_task_says_how_it_ended",
-)
-"""A Swarm takes a second for each task that ends, so the others are tried on one with `--long`."""
+RUNTIMES = ("fake", "docker", "ssh", "swarm")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Each test that asks for a `bench`, unless its module has one of its own, for each runtime."""
     if "bench" in metafunc.fixturenames and not hasattr(metafunc.module, "bench"):
-        short = metafunc.function.__name__ in SHORT_ON_A_SWARM
-        swarm = pytest.param("swarm", marks=() if short else pytest.mark.long)
-        metafunc.parametrize("bench", ["fake", "docker", "ssh", swarm], indirect=True)
+        metafunc.parametrize("bench", RUNTIMES, indirect=True)
 
 
 @pytest.fixture
