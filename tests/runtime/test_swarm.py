@@ -289,7 +289,6 @@ def test_swarm_engine_that_manages_none(swarm: Swarm, tmp_path: Path) -> None:
         SwarmRuntime(worker, tmp_path).observe("shop")
 
 
-@pytest.mark.long
 def test_swarm_constraint_that_no_node_meets(swarm_bench: SwarmBench) -> None:
     workload = swarm_bench.workload(swarm={"constraints": ["node.labels.zone == moon"]})
     with pytest.raises(DeployError, match="no suitable node"):

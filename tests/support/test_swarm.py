@@ -1,6 +1,5 @@
 """The Swarm of the tests: its nodes, and a service over all of them."""
 
-import pytest
 
 from tests.support.swarm import Swarm
 from tests.support.system import wait_until
@@ -26,7 +25,6 @@ def _running(swarm: Swarm) -> set[str]:
     return {task["NodeID"] for task in tasks if task["Status"]["State"] == "running"}
 
 
-@pytest.mark.long
 def test_swarm_node_that_is_cut_off_comes_back(broken_swarm: Swarm) -> None:
     node = broken_swarm.nodes[2]
     broken_swarm.cut(node)
