@@ -1,6 +1,5 @@
 """The Swarm of the tests: its nodes, and a service over all of them."""
 
-
 from tests.support.swarm import Swarm
 from tests.support.system import wait_until
 
