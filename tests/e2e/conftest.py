@@ -23,6 +23,7 @@ import yaml
 
 from reconciler.cli import run as reconcile
 from tests.support.engine import PrivateEngine
+from tests.support.forked import Forked
 from tests.support.gitrepo import GitRepo
 
 DOCKERFILE = """\
@@ -125,12 +126,16 @@ class Shop:
 
     def run(self, *arguments: str, timeout: float = 120) -> Ran:
         """Run `reconcile` to its end."""
-        done = subprocess.run(
-            self.command(*arguments),
-            env=self.env(), cwd=self.directory, capture_output=True, text=True, timeout=timeout,
-            check=False,
-        )  # fmt: skip
-        return Ran(done.returncode, done.stdout, done.stderr)
+        process = self.fork(*arguments)
+        try:
+            code = process.wait(timeout)
+        finally:
+            process.kill()
+        return Ran(code, process.out, process.err)
+
+    def fork(self, *arguments: str) -> Forked:
+        """Start it, with all that it imports, and go on."""
+        return Forked(self.command(*arguments)[3:], self.env(), self.directory)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Start it and go on. It hears SIGINT, also where the tests themselves don't."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -184,8 +184,12 @@ def _control_groups(name: str) -> list[Path]:
 
 def pids_in_control_group(name: str) -> set[int]:
     """Processes of a top-level control group and those below it, in every hierarchy."""
-    files = [procs for group in _control_groups(name) for procs in group.rglob("cgroup.procs")]
-    return {int(pid) for file in files for pid in file.read_text().split()}
+    found: set[int] = set()
+    for group in _control_groups(name):
+        for file in group.rglob("cgroup.procs"):
+            with suppress(OSError):  # a group that ends meanwhile has none
+                found |= {int(pid) for pid in file.read_text().split()}
+    return found
 
 
 def remove_control_group(name: str) -> None:
