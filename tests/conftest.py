@@ -38,9 +38,9 @@ As tests run side by side on that engine, use names of your own: `project` gives
         ...
     assert recorder.writes == []             # .requests has "GET /v1.41/containers/json" too
 
-`sleep` and `sh` as a container's first process ignore TERM, so stopping them, and stopping or
-restarting an engine that runs them, takes the stop timeout: give them `--stop-timeout 1`, or
-`httpd -f`, which ends at once.
+`sleep`, `sh` and `httpd` as a container's first process ignore TERM, so stopping them, and stopping
+or restarting an engine that runs them, takes the stop timeout: give them `--stop-timeout 1`, or
+`--stop-signal KILL`.
 
 A test that holds something to a time, which others beside it would spoil, is marked `alone`.
 Tests that ask for an engine or a registry get the marker `engine`, and need root.

@@ -20,7 +20,8 @@ from tests.support.gate import Gate
 
 
 def running(command: str) -> str:
-    return f"FROM busybox:stable\nRUN echo begun; {command}\nRUN echo finished\n"
+    head = "FROM busybox:stable\nSTOPSIGNAL SIGKILL\n"  # an engine that starts stops what was left
+    return f"{head}RUN echo begun; {command}\nRUN echo finished\n"
 
 
 def sleeping(seconds: str) -> str:

@@ -29,8 +29,13 @@ IGNORES_TERM = DOCKERFILE.replace("STOPSIGNAL SIGKILL\n", "").replace(
 )
 
 
+def slow(marker: int) -> str:
+    """A command that no other run of the tests on this machine has."""
+    return f"sleep {marker} {os.getpid()}"
+
+
 def slow_build(marker: int) -> str:
-    return f"FROM busybox:stable\nRUN sleep {marker}\n"
+    return f"FROM busybox:stable\nRUN {slow(marker)}\n"
 
 
 def unfinished(shop: Shop, name: str = "api") -> dict[str, Any] | None:
@@ -122,7 +127,7 @@ def test_cancel_in_each_stage(
         assert (stop.row.status, stop.row.outcome, stop.row.stage) == ("done", "cancelled", stage)
         assert applying.wait(10) == 1
         applying.communicate()
-    assert "sleep 7101" not in command_lines()
+    assert slow(7101) not in command_lines()
     assert_nothing_is_left(shop, container)
     assert shop.status()["status"] == "idle"
 
@@ -148,7 +153,7 @@ def test_cancelled_version_is_left_alone_until_asked(shop: Shop, wait_until: Wai
 
 def test_kill_one_of_two_builds(shop: Shop, wait_until: WaitUntil) -> None:
     gate = Gate()
-    for name, step in (("api", "RUN sleep 7103\n"), ("web", gate.step)):
+    for name, step in (("api", f"RUN {slow(7103)}\n"), ("web", gate.step)):
         shop.repo.commit({f"{name}/Dockerfile": DOCKERFILE + step})
         shop.app(name, source={"git": shop.repo.url, "subdir": name}, health={"tcp": 8000})
     applying = shop.start("apply")
@@ -163,7 +168,7 @@ def test_kill_one_of_two_builds(shop: Shop, wait_until: WaitUntil) -> None:
     assert shop.history("web")[0]["outcome"] == "succeeded"
     assert shop.containers("api") == []
     assert shop.containers("web")[0]["State"] == "running"
-    assert "sleep 7103" not in command_lines()
+    assert slow(7103) not in command_lines()
 
 
 def test_kill_owner_that_does_not_react(
@@ -174,7 +179,7 @@ def test_kill_owner_that_does_not_react(
     container = shop.container_id()
     shop.repo.commit({"Dockerfile": slow_build(7104)})
     applying = shop.start("apply")
-    wait_until(lambda: "sleep 7104" in command_lines(), timeout=20)
+    wait_until(lambda: slow(7104) in command_lines(), timeout=20)
     os.kill(applying.pid, signal.SIGSTOP)
     stop, _ = stop_in_process(shop, "kill", monkeypatch)
     assert (stop.row.status, stop.row.outcome) == ("error", "killed")
@@ -182,7 +187,7 @@ def test_kill_owner_that_does_not_react(
     os.kill(applying.pid, signal.SIGCONT)
     applying.communicate(timeout=20)
     assert shop.history()[0]["outcome"] == "killed"
-    wait_until(lambda: "sleep 7104" not in command_lines(), timeout=5)
+    wait_until(lambda: slow(7104) not in command_lines(), timeout=5)
     assert_nothing_is_left(shop, container)
 
 
@@ -197,7 +202,7 @@ def test_cancel_deployment_whose_owner_died(shop: Shop, wait_until: WaitUntil) -
     applying.communicate()
     done = shop.run("cancel", "api")
     assert "cancelled" in done.out
-    wait_until(lambda: "sleep 7105" not in command_lines(), timeout=5)
+    wait_until(lambda: slow(7105) not in command_lines(), timeout=5)
     assert_nothing_is_left(shop, container)
 
 
@@ -290,7 +295,7 @@ def test_stage_over_its_time_fails_with_the_reason(shop: Shop) -> None:
     row = shop.history()[0]
     assert (row["outcome"], row["stage"]) == ("failed", "build")
     assert "longer than 2s" in row["reason"]
-    assert "sleep 7106" not in command_lines()
+    assert slow(7106) not in command_lines()
     assert_nothing_is_left(shop, container)
 
 
@@ -321,7 +326,7 @@ def test_ctrl_c_of_apply_ends_what_it_runs(shop: Shop, wait_until: WaitUntil) ->
     applying.communicate(timeout=10)
     assert applying.returncode == 130
     assert shop.history()[0]["outcome"] == "interrupted"
-    assert "sleep 7107" not in command_lines()
+    assert slow(7107) not in command_lines()
     assert_nothing_is_left(shop, container)
     shop.repo.commit({"Dockerfile": DOCKERFILE})
     shop.apply()
@@ -338,7 +343,7 @@ def test_sigterm_of_apply_ends_what_it_runs(shop: Shop, wait_until: WaitUntil) -
     applying.communicate(timeout=10)
     assert applying.returncode == 130
     assert shop.history()[0]["outcome"] == "interrupted"
-    assert "sleep 7109" not in command_lines()
+    assert slow(7109) not in command_lines()
     assert_nothing_is_left(shop, container)
 
 

@@ -241,7 +241,7 @@ def test_image_source_new_version_in_the_range(shop: Shop, registry: PrivateRegi
         shop.engine.docker(
             "build", "-q", "-t", f"{shop.project}-{tag}", "-",
             stdin=f"FROM busybox:stable\nRUN mkdir /www && echo {page} >/www/index.html\n"
-            'CMD ["httpd","-f","-p","8000","-h","/www"]\n',
+            'STOPSIGNAL SIGKILL\nCMD ["httpd","-f","-p","8000","-h","/www"]\n',
         )  # fmt: skip
     registry.put(name, "1.4.0", f"{shop.project}-1.4.0")
     shop.app("web", source={"image": f"{registry.address}/{name}"}, revision=">=1.4 <2")
