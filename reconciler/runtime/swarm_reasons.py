@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from reconciler.host.refusals import fault_of
+from reconciler.plan.healing import describe_exit
 from reconciler.runtime.base import Workload
 from reconciler.runtime.docker_errors import explain_refusal
 from reconciler.runtime.swarm_crew import Service, SwarmTask
@@ -34,10 +35,11 @@ def why_failed(service: Service, task: SwarmTask, workload: Workload) -> Reason:
     """Of one task that ended by itself, or that a node refused."""
     where = f" on {service.node_name(task.node)}" if task.node else ""
     if _UNHEALTHY.search(task.error):
-        todo = "Correct the app or its check, or raise health.timeout."
+        todo = "Correct the app or its check (http needs wget or curl), or raise health.timeout."
         return Reason(f"a task{where} never passed its health check", todo)
     if code := _EXIT.search(task.error):
-        return Reason(f"a task{where} exited with code {code[1]}", _LAST_WORDS)
+        ended = describe_exit(int(code[1]), out_of_memory=False)
+        return Reason(f"a task{where} exited with code {ended}", _LAST_WORDS)
     if _NO_IMAGE.search(task.error):
         return Reason(*_no_image(task, where), never_ran=True)
     if not task.error:
