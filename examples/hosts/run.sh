@@ -38,6 +38,7 @@ for step in 1-one-host 2-two-hosts 3-swarm; do
     show reconcile plan
     show reconcile apply
     show reconcile status
+    [ $step != 2-two-hosts ] || show reconcile logs page --container --host web2
 done
 
 title "What the tasks write, each line with its task and node"

@@ -29,6 +29,8 @@ from reconciler.engine.environment import (
 from reconciler.engine.follow import read_end
 from reconciler.engine.hook_tokens import hook_token
 from reconciler.engine.output import Output
+from reconciler.plan.places import Places, places_of
+from reconciler.spec.hosts import LOCAL
 from reconciler.spec.loaded import LoadedSpec
 from reconciler.spec.models import App, GitSource, ImageSource
 from reconciler.spec.urls import strip_credentials
@@ -78,12 +80,21 @@ def application(loaded: LoadedSpec, app: str, row: AppRow | None) -> Document:
             "projectId": project,
             "project": {"projectId": project, "name": project},
         },
-        "serverId": None,
+        **_place(section, row),
         "resolvedRevision": row.resolved if row else "",
         "inSpec": section is not None,
         **_environment(section),
         **(_source(section) if section else {}),
     }
+
+
+def _place(section: App | None, row: AppRow | None) -> Document:
+    """`serverId`: the host, when it is on one that isn't the local engine, as clients know it."""
+    shall = Places(section.runtime, section.host) if section else Places()
+    places = places_of(row.settings) if row and row.serving else shall
+    elsewhere = len(places.all) == 1 and places.hosts[0] != LOCAL
+    server = places.hosts[0] if elsewhere else None
+    return {"serverId": server, "runtime": places.runtime, "hosts": list(places.hosts)}
 
 
 def _environment(section: App | None) -> Document:

@@ -138,6 +138,11 @@ class ApplicationBrief(Gives):
     projectId: str  # noqa: N815
     environmentId: str  # noqa: N815
     env: str
+    serverId: Annotated[  # noqa: N815
+        str | None, Field(description="The host that it is on, where that is one other machine.")
+    ]
+    runtime: Literal["docker", "swarm"]
+    hosts: list[str]
 
 
 class ApplicationGives(ApplicationBrief):

@@ -283,7 +283,8 @@ def _is_held(row: AppRow) -> bool:
 
 
 def _container(container: Container) -> Document:
-    """On a Swarm, `nodes` are where its tasks run, and `detail` is what the Swarm says of them."""
+    """On a Swarm, `nodes` are where its tasks run, `tasks` how many do and shall, and `detail` is
+    what the Swarm says of them."""
     swarm = container.runtime == SWARM
     return {
         "id": container.id[:12],
@@ -294,6 +295,7 @@ def _container(container: Container) -> Document:
         "host": container.host,
         "runtime": container.runtime,
         "nodes": list(container.nodes),
+        "tasks": list(container.tasks) if swarm else None,
         "detail": container.status if swarm else "",
         "drift": container.drift,
     }

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,33 +42,36 @@ class _Absence:
     until: float = 0.0
 
 
-@dataclass
 class _Entry:
     """A host as it was declared, with paths that are absolute, and its engine once it was used.
 
     `absences`: by kind of runtime. `watcher`: is told that the engine didn't answer somebody.
     """
 
-    section: Host
-    engine: Engine | None = None
-    absences: dict[str, _Absence] = field(default_factory=dict)
-    watcher: Callable[[], None] | None = None
+    def __init__(self, section: Host, watcher: Callable[[], None] | None = None) -> None:
+        self.section = section
+        self.watcher = watcher
+        self.engine: Engine | None = None
+        self.absences: dict[str, _Absence] = {}
 
 
-@dataclass
 class Hosts:
     """Engines by host name. `local` is the one named so. Safe to use from several threads."""
 
-    local: Engine
-    redactor: Redactor = field(default_factory=Redactor)
-    clock: Callable[[], float] = time.monotonic
-    build_host: str = LOCAL
-    _entries: dict[str, _Entry] = field(default_factory=dict)
-    _declared: frozenset[str] | None = None
-    _lock: threading.RLock = field(default_factory=threading.RLock)
-
-    def __post_init__(self) -> None:
-        self._entries[LOCAL] = _Entry(Host(docker=""), self.local)
+    def __init__(
+        self,
+        local: Engine,
+        redactor: Redactor | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.local = local
+        self.redactor = redactor or Redactor()
+        self.clock = clock
+        self.build_host = LOCAL
+        self._entries = {LOCAL: _Entry(Host(docker=""))}
+        self._entries[LOCAL].engine = local
+        self._declared: frozenset[str] | None = None
+        self._lock = threading.RLock()
 
     # -- what is declared --------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ def test_example_goes_from_one_host_to_a_swarm(
     assert "web1" in one.split("HOST", 1)[1]
     assert "host: web1 → web1, web2" in two
     assert "web1, web2" in two.split("HOST", 1)[1]
+    assert "\npage starts\n" in two  # on web2
     assert "runtime: docker → swarm" in three
     assert "swarm: node1, node2, node3" in three
     assert sorted(re.findall(r"^\d@(\w+) \| page starts$", logs, re.MULTILINE)) == [
