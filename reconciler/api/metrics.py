@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from reconciler.api.backend import Backend
     from reconciler.engine.reconcile import Pass
     from reconciler.events import Event
+    from reconciler.runtime.fleet import Fleet
     from reconciler.state.store import Store
 
 STATUSES = ("idle", "running", "done", "error")
@@ -52,18 +53,20 @@ _KINDS: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class Metrics:
-    """The figures of one process. Its methods may be called from any thread.
+    """The figures of one process. Its methods may be called from any thread. `fleet`: of whose
+    hosts it tells whether they are there.
 
     `leader` and `last_pass` are for whoever wants to know whether the process does its work:
     `last_pass` is None before the first one, then whether it went through.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, fleet: Fleet | None = None) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
         self.leader = True
         self.last_pass: bool | None = None
         self._store = store
+        self._fleet = fleet
         self._seen = last_change(store)
         self._lock = threading.Lock()
         self.registry = registry = CollectorRegistry()
@@ -184,6 +187,12 @@ class Metrics:
             "Whether the newest spec is refused, and an older one in force.",
             bool(problem),
         )
+        hosts = GaugeMetricFamily(
+            "reconciler_host_up", "Whether the engine of a host answers.", labels=["host"]
+        )
+        for name, up in self._hosts():
+            hosts.add_metric([name], up)
+        yield hosts
         status = GaugeMetricFamily(
             "reconciler_app_status", "1 for the status that an app has.", labels=["app", "status"]
         )
@@ -191,6 +200,13 @@ class Metrics:
             for name in STATUSES:
                 status.add_metric([app, name], current == name)
         yield status
+
+    def _hosts(self) -> list[tuple[str, bool]]:
+        if self._fleet is None:
+            return []
+        away = self._fleet.hosts.away()
+        names = {name for places in self._fleet.looked_at for name in places.hosts}
+        return [(name, name not in away) for name in sorted(names)]
 
     def _statuses(self, backend: Backend) -> Iterable[tuple[str, str]]:
         try:

@@ -232,7 +232,7 @@ class Daemon:
         from reconciler.api.metrics import Metrics
         from reconciler.api.server import start_server
 
-        self._metrics = Metrics(self.tools.store)
+        self._metrics = Metrics(self.tools.store, self.tools.runtime)
         self._server = start_server(self, self._settings.listen, self._metrics)
         self._log.log("info", "listening", f"the API answers on {self._server.address}")
 

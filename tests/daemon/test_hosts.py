@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.api.metrics import Metrics
 from reconciler.daemon.loop import Wish
 from tests.daemon.conftest import Yard, write_spec, yard
 from tests.support.machines import AWAY, Listening
@@ -54,6 +56,16 @@ def _listening() -> list[str]:
     return sorted(one.name for one in threading.enumerate() if one.name.startswith("events "))
 
 
+def _figures(one: Yard) -> set[str]:
+    """What Prometheus is told of hosts."""
+    tools = one.daemon.tools
+    text, _ = Metrics(tools.store, tools.runtime).expose(one.daemon)
+    lines = text.decode().splitlines()
+    return {
+        line.removeprefix("reconciler_") for line in lines if line.startswith("reconciler_host")
+    }
+
+
 def _edit(one: Yard, text: str) -> None:
     one.spec.write_text(text)
     one.edited()
@@ -77,6 +89,7 @@ def test_daemon_one_host_away_and_back(machines: Machines, wait_until: Wait) -> 
             wait_until(lambda passes=passes: web2.asked > passes)
         assert web1.asked == asked  # nobody but the listener asks
         assert web1.deployments() == before
+        assert _figures(one) == {'host_up{host="web1"} 0.0', 'host_up{host="web2"} 1.0'}
         web1.come_back()
         wait_until(lambda: _says(web1) == {"api": "two"}, timeout=20)
         wait_until(lambda: _done(one, "api") == ["succeeded", "succeeded"])
@@ -158,3 +171,43 @@ def test_daemon_host_has_another_address(machines: Machines, wait_until: Wait) -
         machines["web1"], machines["web2"] = moved["web1"], moved["web2"]
         _edit(one, _spec({"web1": machines["web1"]}, "two", {"api": ["web1"]}))
         wait_until(lambda: _says(machines["web1"]) == {"api": "two"}, timeout=20)
+
+
+def test_daemon_rolls_hosts_in_batches_and_the_first_failure_stops(
+    tmp_path: Path, wait_until: Wait
+) -> None:
+    machines = {f"web{number}": Listening(tmp_path / f"web{number}") for number in range(1, 6)}
+    names = list(machines)
+
+    def spec(says: str) -> str:
+        text = json.loads(_spec(machines, says, {"api": names}))
+        text["apps"]["api"]["rollout"] = {"max_unavailable": 2}
+        return json.dumps(text)
+
+    with ExitStack() as stack:
+        for machine in machines.values():
+            stack.enter_context(machine.listening())
+        one = stack.enter_context(yard(spec("one"), machines))
+        wait_until(lambda: _done(one, "api") == ["succeeded"])
+        for number, (failing, untouched) in enumerate([("web1", names[1:]), ("web3", names[3:])]):
+            machines[failing].fail_start["shop/api"] = "no memory left"
+            before = {name: list(machines[name].changes) for name in untouched}
+            _edit(one, spec(f"try {number}"))
+            wait_until(lambda number=number: len(_done(one, "api")) == number + 2)
+            wait_until(lambda: _done(one, "api")[0] == "rolled_back")
+            assert {name: machines[name].changes for name in untouched} == before
+            assert all(_says(machine) == {"api": "one"} for machine in machines.values())
+            assert all(len(machine.containers) == 1 for machine in machines.values())
+            machines[failing].fail_start.clear()
+        assert _said(one, "rolled_back", "replica 1 on web3: no memory left")
+        _edit(one, spec("two"))
+        wait_until(lambda: all(_says(each) == {"api": "two"} for each in machines.values()))
+
+
+def test_daemon_names_one_engine_twice(machines: Machines, wait_until: Wait) -> None:
+    """One container can't be two; whoever asks for that is told, and keeps what there was."""
+    same = {"web1": machines["web1"], "web2": machines["web1"]}
+    with yard(_spec(same, "one", {"api": ["web1", "web2"]}), same) as one:
+        wait_until(lambda: _said(one, "are the same engine"))
+        wait_until(lambda: _done(one, "api") == ["failed"])
+        assert not machines["web1"].containers

@@ -12,7 +12,7 @@ import pytest
 from reconciler.errors import Cancelled, EngineUnavailable
 from reconciler.host.engine import Engine, Request
 from reconciler.host.job import Job
-from reconciler.host.stream import Message, Refusal, stream
+from reconciler.host.stream import Message, Opening, Refusal, stream
 from tests.support.engine import PrivateEngine
 
 
@@ -154,6 +154,15 @@ def test_stream_that_breaks_off(tmp_path: Path, answer: bytes) -> None:
     ):
         stream(api, Request("POST", "/build"), Job("shop/api"), lambda _: None)
     assert caught.value.app == "shop/api"
+
+
+def test_stream_slow_to_begin(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        engine, opening = Engine(f"unix://{tmp_path}/s"), Opening(patience=0.05)
+        with pytest.raises(EngineUnavailable, match="timed out"):
+            stream(engine, Request("GET", "/events"), Job(), print, opening)
 
 
 def test_stream_refused_before_it_begins(engine: PrivateEngine) -> None:
