@@ -93,7 +93,7 @@ def test_daemon_one_host_away_and_back(machines: Machines, wait_until: Wait) -> 
         web1.come_back()
         wait_until(lambda: _says(web1) == {"api": "two"}, timeout=20)
         wait_until(lambda: _done(one, "api") == ["succeeded", "succeeded"])
-        assert len(_said(one, "host web1 is away")) == 1
+        assert len(_said(one, "warning", "host web1 is away")) == 1
         assert len(_said(one, "host web1 answers again")) == 1
         assert len(_said(one, "shop/api", "block")) == 1
         assert not _said(one, "can't hear the engine")
