@@ -172,9 +172,9 @@ def test_deploy_cancelled_while_the_old_one_stops(bench: Bench) -> None:
     began = time.monotonic()
     with pytest.raises(Cancelled):
         bench.runtime.deploy(workload, job)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3  # a second where nothing runs beside; stopping takes longer
     bench.runtime.revert(workload, job)  # also with the cancelled job
-    assert time.monotonic() - began < 1 + bench.going_back_seconds
+    assert time.monotonic() - began < 3 + bench.going_back_seconds
     timer.join()
     assert bench.running() == [old.id]
     assert len(bench.containers()) == 1
