@@ -131,20 +131,7 @@ class DockerApi:
 
     def follow(self, container: str, take: Callable[[bytes], None]) -> None:
         """Give `take` what it writes to stdout and stderr, from the beginning to its end."""
-        query = {"stdout": "1", "stderr": "1", "follow": "1"}
-        wire = self.engine.connect(CALL_SECONDS)
-        try:
-            wire.wait_forever()
-            head = wire.ask("GET", Request("GET", f"/containers/{container}/logs", query).target)
-            if head.status >= 400:
-                raise Refused(head.status, read_message(wire.read()))
-            rest = b""
-            while piece := wire.read_piece():
-                rest = take_frames(rest + piece, take)
-        except OSError as error:
-            raise self.engine.unavailable(str(error)) from error
-        finally:
-            wire.close()
+        follow_output(self.engine, f"/containers/{container}/logs", take)
 
     def wait(self, container: str) -> int:
         """Its exit code, when it has ended. Takes as long as it takes."""
@@ -226,6 +213,34 @@ class DockerApi:
 def _documents(answer: Answer) -> Sequence[Document]:
     documents: Sequence[Document] = answer.json()
     return documents
+
+
+def follow_output(
+    engine: Engine,
+    path: str,
+    take: Callable[[bytes], None],
+    opened: Callable[[Callable[[], None]], None] = lambda _end: None,
+) -> None:
+    """Give `take` what is written to the log at `path`, from the beginning to its end.
+
+    `opened` is given what ends it before, from another thread. Raises `Refused` and
+    `EngineUnavailable`.
+    """
+    query = {"stdout": "1", "stderr": "1", "follow": "1"}
+    wire = engine.connect(CALL_SECONDS)
+    try:
+        wire.wait_forever()
+        opened(wire.shut_down)
+        head = wire.ask("GET", Request("GET", path, query).target)
+        if head.status >= 400:
+            raise Refused(head.status, read_message(wire.read()))
+        rest = b""
+        while piece := wire.read_piece():
+            rest = take_frames(rest + piece, take)
+    except OSError as error:
+        raise engine.unavailable(str(error)) from error
+    finally:
+        wire.close()
 
 
 def demultiplex(data: bytes) -> bytes:

@@ -11,16 +11,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from reconciler.errors import EngineUnavailable
-from reconciler.host.engine import Answer, Request, read_message
+from reconciler.host.engine import Answer
 from reconciler.host.images import Auth, encode_auth
 from reconciler.runtime.docker_api import (
-    CALL_SECONDS,
     LIST_SECONDS,
     DockerApi,
     Document,
     Refused,
     demultiplex,
-    take_frames,
+    follow_output,
 )
 
 _NOT_FOUND = 404
@@ -118,21 +117,7 @@ class SwarmApi(DockerApi):
     ) -> None:
         """Give `take` what its tasks write, from the beginning. Doesn't end by itself: `opened`
         is given what ends it, from another thread."""
-        query = {"stdout": "1", "stderr": "1", "follow": "1"}
-        wire = self.engine.connect(CALL_SECONDS)
-        try:
-            wire.wait_forever()
-            opened(wire.shut_down)
-            head = wire.ask("GET", Request("GET", f"/services/{service}/logs", query).target)
-            if head.status >= 400:
-                raise Refused(head.status, read_message(wire.read()))
-            rest = b""
-            while piece := wire.read_piece():
-                rest = take_frames(rest + piece, take)
-        except OSError as error:
-            raise self.engine.unavailable(str(error)) from error
-        finally:
-            wire.close()
+        follow_output(self.engine, f"/services/{service}/logs", take, opened)
 
     # -- what services need ------------------------------------------------------------------
 

@@ -218,4 +218,3 @@ def test_host_is_cut_off_in_the_middle_of_a_deployment(
         rows = [row for row in shop.history() if row["kind"] != "heal"]
         assert [row["outcome"] for row in rows].count("succeeded") == 2
         assert len(_running(other, shop, "web")) == 1
-        print(daemon.log.read_text())
