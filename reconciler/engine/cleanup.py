@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -167,10 +168,11 @@ def _find_left(tools: Tools, project: str, freed: Freed) -> dict[str, list[str]]
 
 def sweep_checkouts(store: Store, *, dry_run: bool = False) -> int:
     """Remove checkouts that no unfinished deployment needs; how many bytes that are."""
-    needed = {row.id for row in store.unfinished()}
     root = store.checkout_path("any").parent
+    directories = list(root.iterdir()) if root.is_dir() else []
+    needed = {row.id for row in store.unfinished()}  # asked later: what begins now is one of them
     size = 0
-    for directory in root.iterdir() if root.is_dir() else ():
+    for directory in directories:
         if directory.name not in needed:
             size += _tree_size(directory)
             if not dry_run:
@@ -297,4 +299,6 @@ def _file_size(path: Path) -> int:
 
 
 def _tree_size(directory: Path) -> int:
-    return sum(_file_size(path) for path in directory.rglob("*") if not path.is_symlink())
+    """In bytes. `os.walk` passes over what its deployment removes meanwhile."""
+    paths = (Path(parent, name) for parent, _, names in os.walk(directory) for name in names)
+    return sum(_file_size(path) for path in paths if not path.is_symlink())

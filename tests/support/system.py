@@ -177,7 +177,8 @@ def unmount_below(directory: Path) -> None:
             _libc.umount2(os.fsencode(point), MNT_DETACH)
 
 
-def _control_groups(name: str) -> list[Path]:
+def control_groups(name: str) -> list[Path]:
+    """The top-level group of this name, in every hierarchy."""
     root = Path("/sys/fs/cgroup")
     return [path for path in (root / name, *root.glob(f"*/{name}")) if path.is_dir()]
 
@@ -185,16 +186,21 @@ def _control_groups(name: str) -> list[Path]:
 def pids_in_control_group(name: str) -> set[int]:
     """Processes of a top-level control group and those below it, in every hierarchy."""
     found: set[int] = set()
-    for group in _control_groups(name):
-        for file in group.rglob("cgroup.procs"):
+    for group in control_groups(name):
+        for one in _with_subgroups(group):
             with suppress(OSError):  # a group that ends meanwhile has none
-                found |= {int(pid) for pid in file.read_text().split()}
+                found |= {int(pid) for pid in (one / "cgroup.procs").read_text().split()}
     return found
 
 
+def _with_subgroups(top: Path) -> list[Path]:
+    """Parents first. `os.walk` passes over what ends while it looks; `Path.rglob` fails."""
+    return [Path(directory) for directory, _, _ in os.walk(top)]
+
+
 def remove_control_group(name: str) -> None:
-    for top in _control_groups(name):
-        for group in sorted((top, *(p for p in top.rglob("*") if p.is_dir())), reverse=True):
+    for top in control_groups(name):
+        for group in reversed(_with_subgroups(top)):
             # Its last process may take a moment to leave.
             wait_until(partial(_removed, group), 5, f"the end of {group}")
 

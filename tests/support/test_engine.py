@@ -34,7 +34,7 @@ def _left_behind(home: Path) -> list[Any]:
         line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(home) in line
     ]
     processes = [pid for pid in system.pids() if f"{home}/" in system.command_line(pid)]
-    groups = list(Path("/sys/fs/cgroup").glob(f"**/{home.name}"))
+    groups = system.control_groups(home.name)
     return [*mounts, *processes, *groups, *([home] if home.exists() else [])]
 
 
