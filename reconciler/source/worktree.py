@@ -31,6 +31,9 @@ from reconciler.source.mirror import CONFIG, Mirror
 from reconciler.source.refs import is_commit
 from reconciler.values import frozen
 
+_PAUSES = (0.0, 0.2, 0.5)
+"""Before what is damaged is made anew: the git of a process that was killed may still be at it."""
+
 
 @frozen
 class WorkTree:
@@ -82,8 +85,11 @@ class WorkTree:
             if self._needs_git():
                 self._make_git(job)
             done = self._read_tree(commit, job)
-            if done.returncode and fault_of(done.stderr) is not Fault.DISK:
+            for pause in _PAUSES:
+                if not done.returncode or not _may_be_mended(done.stderr):
+                    break
                 job.log(f"git: {essence(done.stderr)}")
+                job.cancel.wait(pause)
                 self._make_git(job)
                 done = self._read_tree(commit, job)
             self._must(done, job)
@@ -172,6 +178,12 @@ class WorkTree:
             detail=essence(done.stderr),
             todo=SENTENCES[Fault.CORRUPT][1],
         )
+
+
+def _may_be_mended(said: str) -> bool:
+    """A full disk isn't mended by a new git directory. What git says of its index it also says
+    when the lock was taken from it, as by the end of a process that was killed a moment ago."""
+    return fault_of(said) is not Fault.DISK or "new index file" in said
 
 
 def _replace(path: Path, text: str) -> None:
