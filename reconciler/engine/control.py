@@ -151,6 +151,7 @@ def _outside(tools: Tools, loaded: LoadedSpec, app: str) -> str:
 
 
 def _resolver(tools: Tools, loaded: LoadedSpec, job: Job) -> Resolver:
+    tools.learn(loaded)
     return Resolver(tools, loaded, read_recorded(tools.store, loaded.spec.project), job)
 
 

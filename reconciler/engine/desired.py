@@ -67,7 +67,8 @@ class Policy:
 
 @frozen
 class Resolver:
-    """Turns a loaded spec into targets. `tools` and `recorded` are read, nothing is changed.
+    """Turns a loaded spec into targets. `tools`, which have learned the spec, and `recorded` are
+    read, nothing is changed.
 
     `memory`: versions that need not be asked about, where a daemon keeps them. `made`: targets of
     before, by name; those that are resolved next take their place.
@@ -92,7 +93,6 @@ class Resolver:
         self, apps: Mapping[str, App], known: Mapping[str, Resolved]
     ) -> dict[str, Target]:
         """The same for given sections; no question is asked about versions that are `known`."""
-        self.tools.learn(self.loaded)
         learn_urls(apps.values(), self.tools.urls)
         wanted = {name: Wanted(name, app.source, app.revision) for name, app in apps.items()}
         asked = {name: one for name, one in wanted.items() if name not in known}

@@ -77,7 +77,7 @@ def make_create_call(workload: Workload, *, takes_many_networks: bool = True) ->
             "PortBindings": _port_bindings(app.ports),
             "Mounts": [_mount(text, workload) for text in app.volumes],
             "RestartPolicy": restart_policy(app.restart),
-            **_limits(app.resources),
+            **amounts(app.resources, ("NanoCpus", "Memory", "PidsLimit")),
         },
         "NetworkingConfig": {
             "EndpointsConfig": {name: endpoints[name] for name in endpoints if name not in later}
@@ -173,15 +173,14 @@ def _process(app: App) -> dict[str, Any]:
     return {key: value for key, value in wanted.items() if value is not None}
 
 
-def _limits(resources: Resources) -> dict[str, int]:
-    limits: dict[str, int] = {}
-    if resources.cpus is not None:
-        limits["NanoCpus"] = round(resources.cpus * 1e9)
-    if resources.memory is not None:
-        limits["Memory"] = size_bytes(resources.memory)
-    if resources.pids is not None:
-        limits["PidsLimit"] = resources.pids
-    return limits
+def amounts(resources: Resources, names: tuple[str, str, str]) -> dict[str, int]:
+    """What is set, by the engine's `names` for billionths of a core, bytes and processes."""
+    given = (
+        None if resources.cpus is None else round(resources.cpus * 1e9),
+        None if resources.memory is None else size_bytes(resources.memory),
+        resources.pids,
+    )
+    return {name: value for name, value in zip(names, given, strict=True) if value is not None}
 
 
 def _port_bindings(ports: Sequence[str]) -> dict[str, list[dict[str, str]]]:

@@ -19,6 +19,7 @@ from typing import Any
 
 from reconciler.host.labels import LABEL_APP, LABEL_DEPLOYMENT, LABEL_PROJECT, LABEL_TASK
 from reconciler.runtime.base import Task, Workload
+from reconciler.runtime.docker_config import amounts
 from reconciler.runtime.docker_crew import container_name
 from reconciler.runtime.swarm_names import (
     LABEL_IMAGE_ID,
@@ -28,7 +29,7 @@ from reconciler.runtime.swarm_names import (
     task_service_name,
 )
 from reconciler.spec.models import App, Health, Resources, Swarm
-from reconciler.spec.scalars import parse_port, parse_volume, seconds, share, size_bytes
+from reconciler.spec.scalars import parse_port, parse_volume, seconds, share
 from reconciler.values import frozen
 
 Document = Mapping[str, Any]
@@ -236,14 +237,7 @@ def _resources(limits: Resources, reserve: Resources) -> dict[str, Any]:
 
 
 def _amounts(resources: Resources) -> dict[str, int]:
-    amounts: dict[str, int] = {}
-    if resources.cpus is not None:
-        amounts["NanoCPUs"] = round(resources.cpus * 1e9)
-    if resources.memory is not None:
-        amounts["MemoryBytes"] = size_bytes(resources.memory)
-    if resources.pids is not None:
-        amounts["Pids"] = resources.pids
-    return amounts
+    return amounts(resources, ("NanoCPUs", "MemoryBytes", "Pids"))
 
 
 def _restart(policy: str) -> dict[str, Any]:
